@@ -1,0 +1,332 @@
+"""From a name or a folder to a model, its tokenizer and its task, with a clear sentence for whatever can be wrong.
+
+Weights come from safetensors only: pickled ones can run code while they are read. Bundled models take the same road
+as a user's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from lxtlike.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a task is loaded and recognised.
+
+    Attributes:
+        auto: name of the transformers class that loads a model for it.
+        suffixes: how the architecture names (`config.architectures`) of such models end.
+    """
+
+    auto: str
+    suffixes: tuple[str, ...]
+
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {
+        "causal-lm": Task("AutoModelForCausalLM", ("ForCausalLM", "LMHeadModel", "ModelWithLMHead")),
+        "sequence-classification": Task("AutoModelForSequenceClassification", ("ForSequenceClassification",)),
+        "masked-lm": Task("AutoModelForMaskedLM", ("ForMaskedLM",)),
+        "token-classification": Task("AutoModelForTokenClassification", ("ForTokenClassification",)),
+        "question-answering": Task(
+            "AutoModelForQuestionAnswering", ("ForQuestionAnswering", "ForQuestionAnsweringSimple")
+        ),
+        "seq2seq-lm": Task("AutoModelForSeq2SeqLM", ("ForConditionalGeneration",)),
+    }
+)
+
+DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+BUNDLED: Mapping[str, str] = MappingProxyType({"bindings": "causal-lm", "sentiment": "sequence-classification"})
+"""The models inside the package, by name, and their tasks."""
+
+_MODELS = Path(__file__).parent / "assets" / "models"
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_SECONDS = 5.0  # how long the hub may take to answer at all, before the cache or an error
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be explained: in eval mode, on its device, with its tokenizer (None only where allowed)."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    task: str
+    name: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a model is read from: `path` is a folder or a hub id, `files` the names at its top."""
+
+    name: str
+    path: str
+    files: frozenset[str]
+    local: bool
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    task: str = "auto",
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    device_map: str | None = None,
+    trust_remote_code: bool = False,
+    need_tokenizer: bool = True,
+) -> Loaded:
+    """Load a model, its tokenizer and its task.
+
+    Args:
+        model: a bundled model's name, a folder, or a hub id; None is the bundled model for `task` ("auto": `bindings`).
+            A bundled name goes before a folder of that name (write ``./bindings`` for the folder).
+        task: one of `TASKS`, or "auto": told from ``config.architectures``.
+        dtype: of the weights, one of `DTYPES`; None is "auto", the one the weights are stored in.
+        device: where the model goes, such as "cuda:0"; None leaves it on the CPU (or to `device_map`).
+        device_map: one of `DEVICE_MAPS` or a device, for models spread over several devices by accelerate.
+        trust_remote_code: whether Python code that comes with the model may run.
+        need_tokenizer: False allows a model without one.
+
+    Raises:
+        InputError: for whatever is wrong with the arguments or the files, in one sentence that says what to do.
+    """
+    if task != "auto" and task not in TASKS:
+        raise InputError(f"there is no task {task!r}: {one_of(task, ('auto', *TASKS))}")
+    _check_placement(dtype, device, device_map)
+    if model is None:
+        model = next((name for name, does in BUNDLED.items() if task in ("auto", does)), None)
+        if model is None:
+            raise InputError(f"no bundled model does {task}: name a model ({', '.join(BUNDLED)} are bundled)")
+
+    with quiet():
+        source = _locate(str(model))
+        _check_files(source)
+        options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": source.local}
+        config = _read_config(source, options)
+        task = _resolve_task(config, task, source.name)
+        tokenizer = _read_tokenizer(source, config, options, need_tokenizer)
+        loaded = _read_model(source, task, options | {"dtype": dtype or "auto", "device_map": device_map})
+        if device is not None:
+            loaded.to(device)
+    return Loaded(loaded.eval(), tokenizer, task, source.name)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the log lines and progress bars of transformers for the time of the block (downloads keep their bars)."""
+    from huggingface_hub.utils import logging as hub
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging as hf
+
+    level, hub_level, bars = hf.get_verbosity(), hub.get_verbosity(), hf.is_progress_bar_enabled()
+    restore_downloads = disable_progress_bars if are_progress_bars_disabled() else enable_progress_bars
+    hf.set_verbosity(logging.ERROR)
+    hub.set_verbosity(logging.ERROR)
+    hf.disable_progress_bar()
+    restore_downloads()  # the switches of transformers turn the hub's bars as well, which are somebody else's choice
+    try:
+        yield
+    finally:
+        hf.set_verbosity(level)
+        hub.set_verbosity(hub_level)
+        if bars:
+            hf.enable_progress_bar()
+            restore_downloads()
+
+
+def one_of(given: str, allowed: tuple[str, ...]) -> str:
+    """The end of an error sentence: what is allowed, and the nearest to what was given."""
+    nearest = difflib.get_close_matches(given, allowed, n=1)
+    return f"choose one of {', '.join(allowed)}" + (f" (did you mean {nearest[0]}?)" if nearest else "")
+
+
+def _check_placement(dtype: object, device: object, device_map: str | None) -> None:
+    """Refuse a dtype or device that does not exist or is not in this machine, before anything is read."""
+    import torch
+
+    named = str(dtype or "auto").removeprefix("torch.")
+    if named not in DTYPES:
+        raise InputError(f"a model cannot be loaded as dtype {named!r}: {one_of(named, DTYPES)}")
+    if device is not None and device_map is not None:
+        raise InputError("device and device_map were both given: choose one of them")
+    if device_map in DEVICE_MAPS:
+        return
+    asked = device_map if device is None else device
+    if asked is None:
+        return
+    accelerators = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    present = ["cpu"] + [f"{kind}:{index}" for kind, count in accelerators.items() for index in range(count)]
+    allowed = (*present, *DEVICE_MAPS) if device is None else tuple(present)
+    try:
+        found = torch.device(str(asked))
+    except RuntimeError as error:
+        raise InputError(f"there is no device {str(asked)!r}: {one_of(str(asked), allowed)}") from error
+    if found.type != "cpu" and f"{found.type}:{found.index or 0}" not in present:
+        raise InputError(f"device {str(asked)!r} is not available on this machine: {one_of(str(asked), allowed)}")
+
+
+def _locate(name: str) -> _Source:
+    """Find out whether `name` is bundled, a folder or a hub id, and what files there are."""
+    folder = _MODELS / name if name in BUNDLED else Path(name).expanduser()
+    if folder.is_dir():
+        return _Source(name, str(folder), frozenset(entry.name for entry in folder.iterdir()), local=True)
+    if folder.exists():
+        raise InputError(f"model {name!r} is a file, not a model folder: give the folder that holds config.json")
+    if not _HUB_ID.fullmatch(name) or name.startswith("."):
+        bundled = ", ".join(BUNDLED)
+        raise InputError(
+            f"model folder {name!r} does not exist: give a folder, a hub id or a bundled model ({bundled})"
+        )
+    return _locate_on_hub(name)
+
+
+def _locate_on_hub(name: str) -> _Source:
+    """Ask the hub once, briefly; without an answer, the local cache is all there is."""
+    import huggingface_hub as hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    bundled = ", ".join(BUNDLED)
+    reason = "HF_HUB_OFFLINE is set"
+    if not hub.is_offline_mode():
+        try:
+            info = hub.HfApi().model_info(name, timeout=_HUB_SECONDS)
+            return _Source(name, name, frozenset(entry.rfilename for entry in info.siblings or ()), local=False)
+        except RepositoryNotFoundError as error:
+            where = "neither as a folder nor on the hub"
+            raise InputError(f"there is no model {name!r}, {where}: check the name (bundled: {bundled})") from error
+        except Exception as error:  # noqa: BLE001 - each HTTP client has its own; all of them mean: no answer
+            reason = f"the hub could not be reached ({type(error).__name__})"
+    try:
+        folder = Path(hub.snapshot_download(name, local_files_only=True))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"model {name!r} is neither a folder here nor in the local cache, and {reason}: "
+            f"give a folder, go online, or use a bundled model ({bundled})"
+        ) from error
+    return _Source(name, str(folder), frozenset(entry.name for entry in folder.iterdir()), local=True)
+
+
+def _check_files(source: _Source) -> None:
+    if "config.json" not in source.files:
+        raise InputError(
+            f"{source.name!r} is not a model: it holds no config.json; give a folder made by save_pretrained"
+        )
+    if any(file.endswith(".safetensors") for file in source.files):
+        return
+    pickled = sorted(file for file in source.files if file.endswith(_PICKLED))
+    if pickled:
+        raise InputError(
+            f"{source.name!r} holds only pickled weights ({pickled[0]}), which can run code when they are read: "
+            "convert them to safetensors (save_pretrained writes them) and give that folder"
+        )
+    raise InputError(f"{source.name!r} holds no weights: model.safetensors is missing; save the whole model there")
+
+
+@contextmanager
+def _reading(what: str, source: _Source, advice: str) -> Iterator[None]:
+    """Translate whatever transformers raises on unusable files into one sentence; out of memory stays what it is."""
+    import torch
+
+    try:
+        yield
+    except (InputError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "trust_remote_code" in reason:
+            reason, advice = "it comes with its own Python code", "read that code, then allow it with trust_remote_code"
+        reason = reason if len(reason) <= 160 else reason[:159] + "…"
+        raise InputError(f"the {what} of {source.name!r} cannot be used ({reason.rstrip('.')}): {advice}") from error
+
+
+def _read_config(source: _Source, options: dict[str, Any]) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    with _reading("config", source, "check its config.json, or whether this version of transformers knows the model"):
+        return AutoConfig.from_pretrained(source.path, **options)
+
+
+def _read_tokenizer(
+    source: _Source, config: PreTrainedConfig, options: dict[str, Any], needed: bool
+) -> PreTrainedTokenizerBase | None:
+    from transformers import AutoTokenizer
+
+    advice = "save its tokenizer beside it with tokenizer.save_pretrained"
+    try:
+        with _reading("tokenizer", source, advice):
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source.path, config=config, **options)
+            # Without any file, transformers makes up a tokenizer of special tokens only.
+            if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+                raise InputError(f"{source.name!r} has no tokenizer: {advice}")
+            return tokenizer
+    except InputError:
+        if needed:
+            raise
+        return None
+
+
+def _task_of(config: PreTrainedConfig) -> str | None:
+    """The task that the architecture's name tells, if any."""
+    for architecture in config.architectures or ():
+        for name, task in TASKS.items():
+            if architecture.endswith(task.suffixes):
+                # Vision-language decoders end like sequence-to-sequence models; on text they are causal.
+                return "causal-lm" if name == "seq2seq-lm" and not config.is_encoder_decoder else name
+    return None
+
+
+def _resolve_task(config: PreTrainedConfig, task: str, name: str) -> str:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
+
+    told = _task_of(config)
+    architecture = ", ".join(config.architectures or ()) or "no architecture in its config"
+    if task == "auto":
+        if told is None:
+            raise InputError(f"the task of {name!r} cannot be told ({architecture}): choose a task, {', '.join(TASKS)}")
+        return told
+    if told == task:
+        return task
+    # transformers would load an encoder as a decoder without a word, and its "next token" would mean nothing.
+    encoder = config.model_type in ENCODERS and not getattr(config, "is_decoder", False)
+    if task == "causal-lm" and encoder:
+        raise InputError(
+            f"{name!r} is an encoder-only model ({architecture}) and predicts no next token: "
+            f"choose {'task ' + told if told else 'another task'} or a causal language model"
+        )
+    if told is not None:
+        raise InputError(
+            f"{name!r} is a {told} model ({architecture}): choose task {told} or a model trained for {task}"
+        )
+    return task
+
+
+def _read_model(source: _Source, task: str, options: dict[str, Any]) -> PreTrainedModel:
+    import transformers
+
+    with _reading("weights", source, "save the model again, or check that its config and weights belong together"):
+        auto = getattr(transformers, TASKS[task].auto)
+        model, info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **options)
+    parameters = {name for name, _ in model.named_parameters()}
+    missing = sorted(parameters.intersection(info["missing_keys"]))
+    if missing:
+        raise InputError(
+            f"{source.name!r} has no trained weights for {task} ({len(missing)} missing, such as {missing[0]}): "
+            "they would be random numbers; choose a model trained for this task"
+        )
+    return model
