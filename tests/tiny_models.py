@@ -27,7 +27,7 @@ SPECIAL = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-WORDS = [
+WORDS = "the a red blue green ball hat box bag holds and is . good bad film not very"
     "the",
     "a",
     "red",
@@ -47,7 +47,7 @@ WORDS = [
     "not",
     "very",
 ]
-VOCABULARY = [*SPECIAL.values(), *WORDS]
+VOCABULARY = [*SPECIAL.values(), *WORDS.split()]
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
