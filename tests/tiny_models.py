@@ -28,25 +28,6 @@ SPECIAL = {
     "mask_token": "[MASK]",
 }
 WORDS = "the a red blue green ball hat box bag holds and is . good bad film not very"
-    "the",
-    "a",
-    "red",
-    "blue",
-    "green",
-    "ball",
-    "hat",
-    "box",
-    "bag",
-    "holds",
-    "and",
-    "is",
-    ".",
-    "good",
-    "bad",
-    "film",
-    "not",
-    "very",
-]
 VOCABULARY = [*SPECIAL.values(), *WORDS.split()]
 
 
