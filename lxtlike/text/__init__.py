@@ -1,0 +1,7 @@
+"""Text to tokens that know where they stand in it, to words and sentences; a target string to token ids."""
+
+from lxtlike.text.encoding import Encoded, Token, encode, token_ids
+from lxtlike.text.entries import Tokenizer, surfaces
+from lxtlike.text.segments import sentences, words
+
+__all__ = ["Encoded", "Token", "Tokenizer", "encode", "sentences", "surfaces", "token_ids", "words"]

@@ -1,0 +1,167 @@
+"""Text to tokens with their places in it, and a target string to token ids.
+
+Conventions, the same for every tokenizer:
+
+* ``Token.token`` is the vocabulary entry as a person reads it: ``" Paris"`` for ``ĠParis`` and ``▁Paris``, ``"##ing"``
+  as it is, ``"<0xF0>"`` for a byte that is no whole character, ``"<s>"`` for special tokens.
+* ``Token.text == text[start:end]`` always. The span leaves leading whitespace out unless the token is only whitespace.
+* Tokens that are parts of one character (the bytes of an emoji) share that character's span.
+* A token that the tokenizer added (``special``), that stands for nothing in the text (the dummy space some tokenizers
+  put in front) or that cannot be located has an empty span, where the tokens before it end.
+* Starts never decrease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lxtlike.errors import InputError
+from lxtlike.text.entries import Entries, Tokenizer
+from lxtlike.text.offsets import Span, align
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text: place in the sequence, id, readable entry, and characters ``[start, end)`` of the text."""
+
+    index: int
+    id: int
+    token: str
+    text: str
+    start: int
+    end: int
+    special: bool
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text and all its tokens in the order the model reads them."""
+
+    text: str
+    tokens: tuple[Token, ...]
+
+    @property
+    def ids(self) -> list[int]:
+        """Token ids [T], special tokens included."""
+        return [token.id for token in self.tokens]
+
+
+def encode(text: str, tokenizer: Tokenizer) -> Encoded:
+    """Tokenise one text with the special tokens the tokenizer adds, without truncation or padding.
+
+    Raises:
+        InputError: the text is empty, gives no token, is not valid Unicode, or the tokenizer refuses it.
+    """
+    ids, special, spans = _tokenise(_checked(text, "the text"), tokenizer)
+    if all(special):
+        raise InputError("the text has nothing that becomes a token; give a text with at least one word")
+    entries = Entries(tokenizer)
+    tokens: list[Token] = []
+    last = position = 0  # where the last token starts, and where all so far end
+    for index, (token_id, added, (start, end)) in enumerate(zip(ids, special, spans, strict=True)):
+        surface = entries.surface(token_id)
+        if added:
+            start = end = position
+        elif surface.isspace() and not text[start:end].isspace():
+            # Byte-level tokenizers may trim spaces off their offsets; otherwise it is a dummy.
+            start, end = position, position + len(surface) * text.startswith(surface, position)
+        elif not text[start:end].isspace():
+            start = end - len(text[start:end].lstrip())
+        if start >= end:
+            start = end = position
+        start = max(start, last)
+        end = max(start, end)
+        last, position = start, max(position, end)
+        tokens.append(Token(index, token_id, surface, text[start:end], start, end, added))
+    return Encoded(text, tuple(tokens))
+
+
+def token_ids(string: str, tokenizer: Tokenizer) -> list[int]:
+    """The ids of a target string, without special tokens: one id if a vocabulary entry reads exactly so.
+
+    A leading space matters where the vocabulary tells ``" Paris"`` from ``"Paris"``, and is ignored elsewhere.
+
+    Raises:
+        InputError: the string is empty, not valid Unicode, or has a part that the vocabulary does not know.
+    """
+    entries = Entries(tokenizer)
+    entry = entries.find(_checked(string, "the target"))
+    if entry is not None:
+        return [entry]
+
+    found = _ids(string, tokenizer)
+    if not entries.reads(found, string):
+        # Many tokenizers put a space of their own before a text's first word: look behind an anchor instead.
+        for anchor in ("\n", ".", "a"):
+            front, whole = _ids(anchor, tokenizer), _ids(anchor + string, tokenizer)
+            rest = whole[len(front) :]
+            if front and whole[: len(front)] == front and entries.reads(rest, string):
+                found = rest
+                break
+    if not found or entries.unknown & set(found):
+        raise InputError(f"the target {string!r} is not in the model's vocabulary; give a text it knows, or a token id")
+    return found
+
+
+def _checked(text: str, name: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"{name} must be a string, not {type(text).__name__}")
+    if not text:
+        raise InputError(f"{name} is empty; give at least one character")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name} is not valid Unicode: half a surrogate pair at character {error.start}") from None
+    return text
+
+
+def _tokenise(text: str, tokenizer: Tokenizer) -> tuple[list[int], list[bool], list[Span]]:
+    """Ids [T], whether the tokenizer added them [T], and raw spans [T]."""
+    if getattr(tokenizer, "is_fast", False) and hasattr(tokenizer, "backend_tokenizer"):
+        output = _call(text, tokenizer, return_offsets_mapping=True, return_special_tokens_mask=True)
+        spans = [(int(start), int(end)) for start, end in output["offset_mapping"]]
+        return list(output["input_ids"]), [bool(flag) for flag in output["special_tokens_mask"]], spans
+    ids, bare = _ids(text, tokenizer, add_special_tokens=True), _ids(text, tokenizer)
+    # Python tokenizers' own masks are not dependable: what stands around the bare tokens was added.
+    fronts = (n for n in range(len(ids) - len(bare) + 1) if ids[n : n + len(bare)] == bare)
+    front = next(fronts, None)
+    if front is None:  # adding changed the tokens themselves
+        front, bare = 0, ids
+    back = len(ids) - front - len(bare)
+    special = [True] * front + [False] * len(bare) + [True] * back
+    return ids, special, [(0, 0)] * front + align(text, bare, tokenizer) + [(0, 0)] * back
+
+
+def _ids(text: str, tokenizer: Tokenizer, add_special_tokens: bool = False) -> list[int]:
+    return [int(token_id) for token_id in _call(text, tokenizer, add_special_tokens=add_special_tokens)["input_ids"]]
+
+
+def _call(text: str, tokenizer: Tokenizer, **options: Any) -> Any:
+    """Call the tokenizer; ``verbose=False`` silences its warning about long texts, which would leave a mark in it."""
+    with _restored(tokenizer):
+        try:
+            return tokenizer(text, verbose=False, **options)
+        except Exception as error:  # the Rust backend raises bare Exception
+            raise InputError(f"the tokenizer cannot encode {text[:60]!r}: {error}") from error
+
+
+@contextmanager
+def _restored(tokenizer: Tokenizer) -> Iterator[None]:
+    """Fast tokenizers drop a stored truncation or padding when they are called without: put it back."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        yield
+        return
+    truncation, padding, split = backend.truncation, backend.padding, backend.encode_special_tokens
+    try:
+        yield
+    finally:
+        if truncation is not None:
+            backend.enable_truncation(**truncation)
+        if padding is not None:
+            backend.enable_padding(**padding)
+        if backend.encode_special_tokens != split:
+            backend.encode_special_tokens = split

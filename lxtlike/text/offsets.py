@@ -1,0 +1,95 @@
+"""Character offsets for tokenizers that give none: decode token by token, and look for what each says in the text."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from lxtlike.text.entries import Tokenizer
+
+Span = tuple[int, int]
+
+_REACH = 64  # characters that unlocated tokens may stand for
+_PARTS = 6  # tokens that may be parts of one character
+
+
+def align(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> list[Span]:
+    """Spans in `text` of the tokens `ids` (no special ones among them), in order.
+
+    A token that cannot be found stands for what lies between its neighbours (an unknown word), or for nothing: then its
+    span is empty. Case and accents are ignored only if that finds more tokens.
+    """
+    decode = _Decoder(ids, tokenizer)
+    found = _locate(text, decode, lambda character: character)
+    if None in found:
+        found = max(found, _locate(text, decode, _folded), key=lambda spans: len(spans) - spans.count(None))
+    filled: list[Span] = []
+    end = 0
+    for index, span in enumerate(found):
+        if span is None:
+            stop = next((later[0] for later in found[index:] if later is not None), len(text))
+            gap = text[end:stop]
+            span = (stop - len(gap.lstrip()), end + len(gap.rstrip())) if gap.strip() else (end, end)
+        else:
+            end = span[1]
+        filled.append(span)
+    return filled
+
+
+class _Decoder:
+    """What tokens say, seen after the token before them (which joins word pieces to it)."""
+
+    def __init__(self, ids: Sequence[int], tokenizer: Tokenizer) -> None:
+        self.ids = list(ids)
+        self._tokenizer = tokenizer
+
+    def said(self, first: int, last: int) -> str:
+        """What tokens ``first, ..., last - 1`` add to the decoded text."""
+        before = self._decode(first - 1, first) if first else ""
+        joined = self._decode(first - 1, last) if before else ""
+        return joined[len(before) :] if before and joined.startswith(before) else self._decode(first, last)
+
+    def _decode(self, first: int, last: int) -> str:
+        return str(self._tokenizer.decode(self.ids[first:last], clean_up_tokenization_spaces=False))
+
+
+def _folded(character: str) -> str:
+    """Without case and accents, as many tokenizers normalise."""
+    parts = unicodedata.normalize("NFKD", character).casefold()
+    return "".join(part for part in parts if not unicodedata.combining(part))
+
+
+def _locate(text: str, decode: _Decoder, fold: Callable[[str], str]) -> list[Span | None]:
+    """Search from left to right, in the text without whitespace and with every character folded."""
+
+    def key(string: str) -> str:
+        return "".join(fold(character) for character in string if not character.isspace())
+
+    origin = [index for index, character in enumerate(text) for _ in key(character)]
+    target = key(text)
+    spans: list[Span | None] = [None] * len(decode.ids)
+    index = at = end = 0  # reached among the tokens, in `target`, in `text`
+    while index < len(spans):
+        alone = decode.said(index, index + 1)
+        if alone and not key(alone):  # whitespace, or a mark that folding drops
+            if text.startswith(alone, end):
+                spans[index] = (end, end + len(alone))
+                end += len(alone)
+            index += 1
+            continue
+        for count in range(1, min(_PARTS, len(spans) - index) + 1):
+            wanted = key(decode.said(index, index + count))
+            if wanted and target.startswith(wanted, at):
+                place = at
+                break
+        else:
+            count, wanted = 1, key(alone)
+            place = target.find(wanted, at, at + _REACH + len(wanted)) if wanted else -1
+        if place >= 0:
+            at = place + len(wanted)
+            end = origin[at - 1] + 1
+            while end < len(text) and not text[end].isspace() and not key(text[end]):
+                end += 1  # the marks that folding dropped belong to the letter before
+            spans[index : index + count] = [(origin[place], end)] * count
+        index += count
+    return spans
