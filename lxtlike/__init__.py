@@ -1,5 +1,59 @@
 """lxtlike: explain predictions of HuggingFace transformers by Layer-wise Relevance Propagation."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lxtlike.errors import AuditError, InputError, LxtlikeError, NumericalError
 from lxtlike.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from lxtlike.attribution import Attribution, load
+    from lxtlike.composites import COMPOSITES, Composite
+    from lxtlike.explainer import Explainer, explain
+    from lxtlike.ledger import Ledger
+    from lxtlike.propagation import Audit, propagate
+    from lxtlike.text import Token
+
+# torch takes a second to import and transformers more: each name is imported when it is first used.
+_HOMES = {
+    "Attribution": "lxtlike.attribution",
+    "Audit": "lxtlike.propagation",
+    "COMPOSITES": "lxtlike.composites",
+    "Composite": "lxtlike.composites",
+    "Explainer": "lxtlike.explainer",
+    "Ledger": "lxtlike.ledger",
+    "Token": "lxtlike.text",
+    "explain": "lxtlike.explainer",
+    "load": "lxtlike.attribution",
+    "propagate": "lxtlike.propagation",
+}
+
+__all__ = [
+    "COMPOSITES",
+    "Attribution",
+    "Audit",
+    "AuditError",
+    "Composite",
+    "Explainer",
+    "InputError",
+    "Ledger",
+    "LxtlikeError",
+    "NumericalError",
+    "Token",
+    "__version__",
+    "explain",
+    "load",
+    "propagate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lxtlike' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,60 @@
+"""Atoms: module classes one must not look inside, because their arithmetic hides what they are.
+
+A tanh-GELU written as products would conserve relevance and still be wrong: its factors would share what the identity rule
+passes whole. The whole module is one elementwise function instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lxtlike.composites import Composite
+from lxtlike.propagation.mode import RuleMode
+from lxtlike.rules import Operation
+from lxtlike.rules.call import Call
+from lxtlike.rules.nonlinear import gelu_ratio, tanh_gelu_ratio
+
+ATOMS: dict[str, tuple[str, Callable[[Call], Tensor] | None]] = {
+    "NewGELUActivation": ("activation", tanh_gelu_ratio),
+    "FastGELUActivation": ("activation", tanh_gelu_ratio),
+    "BloomGelu": ("activation", tanh_gelu_ratio),
+    "GELUTanh": ("activation", tanh_gelu_ratio),
+    "AccurateGELUActivation": ("activation", tanh_gelu_ratio),
+    "GELUActivation": ("activation", gelu_ratio),
+    "ClippedGELUActivation": ("activation", None),
+    "XIELUActivation": ("activation", None),
+    "SqrtSoftplusActivation": ("gate", None),
+    "LaplaceActivation": ("gate", None),
+}
+"""Class name -> (family, closed form of f(x) / x or None for the quotient with its limit)."""
+
+ModuleRule = Callable[[RuleMode, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+
+def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, ModuleRule]]:
+    """The atoms of a model, each with what runs in place of its forward."""
+    for module in model.modules():
+        own = next((family for cls, family in composite.atoms.items() if isinstance(module, cls)), None)
+        if own is not None:
+            yield module, _rule(type(module).__name__, own, None)
+        elif type(module).__name__ in ATOMS:
+            family, ratio = ATOMS[type(module).__name__]
+            if family in composite.rules:
+                yield module, _rule(type(module).__name__, family, ratio)
+
+
+def _rule(name: str, family: str, ratio: Callable[[Call], Tensor] | None) -> ModuleRule:
+    operation = Operation(name, family, ("input",), ratio=ratio)
+
+    def run(mode: RuleMode, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def whole(*args: Any, **kwargs: Any) -> Any:
+            with torch._C.DisableTorchFunction():
+                return forward(*args, **kwargs)
+
+        return mode.apply(mode.call(whole, args, kwargs, operation))
+
+    return run

@@ -1,0 +1,183 @@
+"""`propagate`: the reversible patching of one model for the time of a `with` block."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lxtlike.composites import Composite
+from lxtlike.errors import AuditError, InputError
+from lxtlike.propagation import atoms, fused
+from lxtlike.propagation.atoms import ModuleRule
+from lxtlike.propagation.audit import Audit
+from lxtlike.propagation.mode import RuleMode
+from lxtlike.rules import RULES
+from lxtlike.rules.call import tensors
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def propagate(
+    model: nn.Module,
+    composite: str | Path | Composite = "default",
+    *,
+    strict: bool = False,
+    unknown: str | None = None,
+    fast: bool = True,
+    trace: bool = False,
+) -> Iterator[Audit]:
+    """Within the block, backward passes through `model` carry LRP coefficients instead of gradients.
+
+    The forward values do not change. One instance is patched, and afterwards it is what it was, whatever happened inside:
+    parameters are frozen and the model is in eval mode only within the block. Another thread that enters the same model
+    waits; other models and threads are not affected.
+
+    Args:
+        model: any module; its own `forward` must be what is called inside the block.
+        composite: name, ``name:parameter=value``, path of a YAML file or `Composite`.
+        strict: raise at the end of the block when the audit found something.
+        unknown: family of rules for operations that the composite does not know ("structure", "activation", "gate");
+            None keeps their plain gradient and reports them.
+        fast: use the fast lane (same numbers, fewer kept tensors).
+        trace: record which rule every operation got (`Audit.rules`); slows the forward down.
+
+    Yields:
+        The `Audit`, complete after the backward pass.
+
+    Raises:
+        InputError: unknown composite or family; a model that this thread has already entered; `nn.DataParallel`.
+        AuditError: under `strict`, at the end of the block.
+    """
+    table = Composite.parse(composite)
+    if unknown is not None and unknown not in RULES:
+        raise InputError(f"unknown family {unknown!r} for `unknown`; choose from: {', '.join(RULES)}.")
+    if isinstance(model, nn.DataParallel):
+        raise InputError("nn.DataParallel copies the model for every call; pass the model inside it (`model.module`).")
+    audit = Audit(model, table.name, trace=trace)
+    mode = RuleMode(table, audit, fast=fast, unknown=unknown)
+    with ExitStack() as stack:
+        stack.enter_context(_owned(model))
+        stack.enter_context(_frozen(model))
+        replaced: dict[nn.Module, ModuleRule] = dict(fused.find(model, table)) if fast else {}
+        replaced.update(atoms.find(model, table))
+        running = _Running()
+        for module, rule in replaced.items():
+            stack.enter_context(_forward(module, functools.partial(_within, running, rule, mode)))
+        stack.enter_context(_forward(model, functools.partial(_root, running, mode, audit)))
+        yield audit
+    if not audit.forwards:
+        _logger.warning("nothing was explained: the model's own forward did not run inside the `propagate` block.")
+    if strict and audit.uncovered:
+        raise AuditError("; ".join(map(str, audit.uncovered)))
+
+
+class _Running(threading.local):
+    """Whether the patched forward of the model runs in this thread."""
+
+    depth = 0
+
+
+def _root(
+    running: _Running, mode: RuleMode, audit: Audit, forward: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """The explained model's forward: enters the rule mode."""
+    if running.depth:
+        return forward(*args, **kwargs)
+    running.depth += 1
+    try:
+        audit.forwards += 1
+        with mode:
+            outputs = forward(*args, **kwargs)
+    finally:
+        running.depth -= 1
+    found = tensors(dict(outputs) if hasattr(outputs, "items") else outputs)
+    audit.inspect_graph(t for t in found if t.requires_grad)
+    return outputs
+
+
+def _within(
+    running: _Running, rule: ModuleRule, mode: RuleMode, forward: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """A replaced module's forward: by its rule inside the rule mode, as it was elsewhere."""
+    tracked = any(t.requires_grad for t in tensors(args, kwargs))
+    return rule(mode, forward, args, kwargs) if running.depth and tracked else forward(*args, **kwargs)
+
+
+@contextmanager
+def _forward(module: nn.Module, run: Callable[..., Any]) -> Iterator[None]:
+    """Put ``run(original forward, *args, **kwargs)`` in place of one instance's forward, in the thread of the block.
+
+    Undone by identity: a forward that somebody else (accelerate, FSDP) has put on top in the meantime stays, and ours
+    steps aside.
+    """
+    had, before = "forward" in vars(module), module.forward
+    owner, active = threading.get_ident(), [True]
+
+    @functools.wraps(before)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if active and threading.get_ident() == owner:
+            return run(before, *args, **kwargs)
+        return before(*args, **kwargs)
+
+    module.forward = forward
+    try:
+        yield
+    finally:
+        active.clear()
+        if vars(module).get("forward") is forward:
+            if had:
+                module.forward = before
+            else:
+                del module.forward
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Parameters without gradient and every module in eval mode, for the time of the block."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    training = [m for m in model.modules() if m.training]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True
+
+
+_entered: dict[int, int] = {}
+_changed = threading.Condition()
+
+
+@contextmanager
+def _owned(model: nn.Module) -> Iterator[None]:
+    """Exclusive use of a model and all its modules: the same thread is refused, another one waits."""
+    me, modules = threading.get_ident(), [id(module) for module in model.modules()]
+    with _changed:
+        while owners := {_entered[module] for module in modules if module in _entered}:
+            if me in owners:
+                raise InputError("this model is already inside a `propagate` block of this thread; leave it first.")
+            _changed.wait()
+        _entered.update(dict.fromkeys(modules, me))
+    try:
+        yield
+    finally:
+        with _changed:
+            for module in modules:
+                del _entered[module]
+            _changed.notify_all()
+
+
+__all__ = ["propagate"]

@@ -1,0 +1,131 @@
+"""The rule mode: every torch operation on the relevance path is looked up in the composite's table."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from lxtlike.composites import Composite
+from lxtlike.propagation.audit import Audit
+from lxtlike.rules import OPERATIONS
+from lxtlike.rules.call import Call, Operation, tensors
+from lxtlike.rules.linear import constant_operands
+
+_REMEDY = "add it to the composite in one line, `composite | {{function: family}}`, if it is {families}."
+_FAMILIES = "'structure' (linear), 'activation' (f(0) = 0) or 'gate' (a constant)"
+
+
+class RuleMode(TorchFunctionMode):
+    """Runs operations on tracked tensors by the rules of a composite; everything else passes untouched.
+
+    Tracked means: carries gradient while all parameters are frozen, so it comes from the explained input.
+    """
+
+    def __init__(self, composite: Composite, audit: Audit, *, fast: bool, unknown: str | None) -> None:
+        super().__init__()
+        self.rules = composite.functions
+        self.names = {family: str(rule) for family, rule in composite.rules.items()}
+        self.own = {function: Operation(_name(function), family) for function, family in composite.operations.items()}
+        self.audit = audit
+        self.fast = fast
+        # The empty composite promises plain gradients for everything, so nothing is unknown to it.
+        self.unknown = unknown or (None if composite.rules else "structure")
+        self.activated: Any = WeakTensorKeyDictionary()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not _any_tracked(args) and not (kwargs and _any_tracked(kwargs.values())):
+            return func(*args, **kwargs)
+        if func in _COMPOUNDS and self.rules:
+            with self:
+                return _COMPOUNDS[func](*args, **kwargs)
+        operation = self.own.get(func) or OPERATIONS.get(func)
+        if operation is None:
+            return self._unknown(func, args, kwargs)
+        return self.apply(self.call(func, args, kwargs, operation))
+
+    def call(self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation) -> Call:
+        """The call of an operation, as rules see it."""
+        return Call(func, tuple(args), kwargs, operation, self.audit.book, self.activated, self.fast)
+
+    def apply(self, call: Call) -> Any:
+        """Run one operation by its rule."""
+        if call.kwargs.get("inplace"):
+            outplace = call.having(inplace=False)
+            return call.args[0].copy_(self.apply(outplace))
+        family = call.family
+        rule = self.rules.get(family)
+        self.audit.note(call.operation.name, f"{family}: {self.names.get(family, 'gradient')}")
+        if rule is None:
+            return call.run()
+        if call.operation.outplace is None or family == "structure":
+            return rule(call)
+        if family == "additive" and not constant_operands(call):
+            return call.run()
+        # An in-place function is its out-of-place form, written over the first argument.
+        changed = call.args[0]
+        changed.copy_(rule(replace(call, function=call.operation.outplace)))
+        return None if call.operation.name == "__setitem__" else changed
+
+    def _unknown(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if isinstance(func, types.MethodWrapperType):
+            return func(*args, **kwargs)  # An attribute such as x.shape; those that are tensors are in the table.
+        if self.unknown is not None:
+            return self.apply(self.call(func, args, kwargs, Operation(_name(func), self.unknown)))
+        result = func(*args, **kwargs)
+        outputs = [t for t in tensors(result) if t.requires_grad]
+        if outputs:
+            self.audit.suspect(_name(func), _REMEDY.format(families=_FAMILIES), outputs)
+        return result
+
+
+def _any_tracked(values: Any) -> bool:
+    for value in values:
+        if isinstance(value, Tensor):
+            if value.requires_grad:
+                return True
+        elif isinstance(value, (list, tuple)) and _any_tracked(value):
+            return True
+    return False
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(resolve_name(function) or getattr(function, "__qualname__", repr(function)))
+
+
+def _glu(input: Tensor, dim: int = -1) -> Tensor:
+    value, gate = input.chunk(2, dim)
+    return value * torch.sigmoid(gate)
+
+
+def _addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    return input + value * (tensor1 * tensor2)
+
+
+def _addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    return input + value * (tensor1 / tensor2)
+
+
+def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    return (F.normalize(x1, dim=dim, eps=eps) * F.normalize(x2, dim=dim, eps=eps)).sum(dim)
+
+
+_COMPOUNDS: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    F.glu: _glu,
+    torch.addcmul: _addcmul,
+    Tensor.addcmul: _addcmul,
+    torch.addcdiv: _addcdiv,
+    Tensor.addcdiv: _addcdiv,
+    F.cosine_similarity: _cosine_similarity,
+}
+"""Functions that are written out in operations that have rules."""

@@ -1,0 +1,38 @@
+"""The mathematics: rules as plain functions of one intercepted operation. Knows torch, and no transformers.
+
+`RULES` lists, for each family of operations, the rules a composite may choose; the first is what a composite gets that
+names none. `OPERATIONS` (in `operations.py`) says which torch function belongs to which family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lxtlike.rules import attention, linear, nonlinear, norm, product
+from lxtlike.rules.call import Operation
+from lxtlike.rules.operations import OPERATIONS
+
+RuleFunction = Callable[..., Any]
+
+RULES: Mapping[str, Mapping[str, RuleFunction]] = MappingProxyType(
+    {
+        "structure": {"gradient": linear.structure},
+        "dropout": {"off": linear.dropped},
+        "additive": {"gradient": linear.additive},
+        "linear": {"gradient": linear.gradient, "epsilon": linear.epsilon},
+        "activation": {"identity": nonlinear.identity, "gradient": linear.structure},
+        "gate": {"constant": nonlinear.constant, "gradient": linear.structure},
+        "norm": {"constant": norm.constant_scale, "gradient": linear.structure},
+        "product": {"uniform": product.uniform, "gradient": linear.gradient},
+        "gated-product": {"uniform": product.gated_uniform, "constant": product.gated_constant},
+        "division": {"constant": product.constant_denominator, "gradient": linear.structure},
+        "softmax": {"taylor": attention.taylor, "constant": nonlinear.constant},
+        "log-softmax": {"taylor": attention.log_taylor, "constant": nonlinear.constant},
+        "attention": {"uniform": attention.fused_uniform, "constant": attention.fused_constant},
+    }
+)
+"""Family of operations -> name of a rule -> the function."""
+
+__all__ = ["OPERATIONS", "RULES", "Operation", "RuleFunction"]

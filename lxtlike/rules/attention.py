@@ -1,0 +1,90 @@
+"""Attention: the softmax and the fused kernel.
+
+AttnLRP (2402.05602, prop. 3.1 and eq. 13-14): the softmax keeps its plain Jacobian (Taylor expansion; its bias term absorbs
+relevance), the two products halve: ``c_Q`` and ``c_K`` are the plain gradient times 1/4, ``c_V`` times 1/2. CP-LRP (2202.07304,
+AH rule): the attention matrix is a constant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lxtlike.rules.call import Call
+from lxtlike.rules.primitives import scale, wide
+
+
+def taylor(call: Call) -> Any:
+    """Softmax with its plain Jacobian; absorbs ``sum(A c_A) - sum(S c_S)`` with ``c_S = A (c_A - <A, c_A>)``."""
+    output = call.run()
+    dim = call.get("dim", -1)
+    weights = output.detach()
+
+    def residual(c: Tensor) -> Tensor:
+        a, c = wide(weights), wide(c)
+        centred = c - (a * c).sum(dim, keepdim=True)
+        # S = log A up to a constant per row, and the c_S of a row add up to zero: S itself need not be kept.
+        return a * c - torch.xlogy(a, a) * centred
+
+    call.book.absorb("softmax", output, residual)
+    return output
+
+
+def log_taylor(call: Call) -> Any:
+    """Log-softmax with its plain Jacobian; absorbs what its input does not receive."""
+    output = call.run()
+    dim = call.get("dim", -1)
+    logs = output.detach()
+
+    def residual(c: Tensor) -> Tensor:
+        # S = log p + a constant per row, and the c_S of a row add up to zero.
+        return wide(logs) * wide(logs).exp() * wide(c).sum(dim, keepdim=True)
+
+    call.book.absorb("softmax", output, residual)
+    return output
+
+
+def fused_uniform(call: Call) -> Any:
+    """`scaled_dot_product_attention` under AttnLRP: plain gradients times 1/4, 1/4 and 1/2.
+
+    A factor that does not come from the input takes no share. Only q, k and v are touched, so any kernel will do.
+    """
+    query, key, value, mask = (call.get(name) for name in ("query", "key", "value", "attn_mask"))
+    biased = isinstance(mask, Tensor) and mask.requires_grad
+    scores = query.requires_grad or key.requires_grad or biased
+    for_scores = 0.5 if value.requires_grad else 1.0
+    for_keys = for_scores * (0.5 if query.requires_grad and key.requires_grad else 1.0)
+    shares = {"query": for_keys, "key": for_keys, "value": 0.5 if scores else 1.0}
+    if biased:
+        shares["attn_mask"] = for_scores
+    inputs = {name: _Input(call.get(name), share) for name, share in shares.items()}
+    output = call.having(**{name: entry.alias for name, entry in inputs.items()}, dropout_p=0.0).run()
+    out = output.detach()
+    call.book.absorb("softmax", output, lambda c: wide(out) * wide(c))
+    for entry in inputs.values():
+        if entry.alias.requires_grad:
+            call.book.absorb("softmax", entry.alias, entry.received)
+    return output
+
+
+def fused_constant(call: Call) -> Any:
+    """`scaled_dot_product_attention` under CP-LRP: all relevance goes through the values."""
+    mask = call.get("attn_mask")
+    constants = {name: call.get(name).detach() for name in ("query", "key")}
+    if isinstance(mask, Tensor):
+        constants["attn_mask"] = mask.detach()
+    return call.having(**constants, dropout_p=0.0).run()
+
+
+class _Input:
+    """An input of the fused kernel: its alias with the scaled coefficient, and what it receives."""
+
+    def __init__(self, x: Tensor, share: float) -> None:
+        self.alias = scale(x, share) if x.requires_grad else x
+        self.share = share
+        self.value = x.detach()
+
+    def received(self, c: Tensor) -> Tensor:
+        return wide(self.value) * wide(c) * -self.share

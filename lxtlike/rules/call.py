@@ -1,0 +1,145 @@
+"""One intercepted operation, as a rule sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lxtlike.rules.primitives import Book
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What the table of operations knows of a torch function.
+
+    Attributes:
+        name: the function's name, for reports.
+        family: the family of rules that applies ("linear", "activation", ...; the keys of `lxtlike.rules.RULES`), or a
+            function that tells it from the call.
+        parameters: names of the leading parameters, where a rule must tell them apart.
+        operands: the parameters that are multiplied (products) or added (additive operations); empty means all tensors.
+        addend: the parameter that is added to a product (a bias, the `input` of `addmm`).
+        channel: dimension of the output along which a one-dimensional addend lies.
+        ratio: for activations, ``f(x) / x`` in closed form; None means the quotient with its limit at 0.
+        outplace: the out-of-place function, for a function that changes its first argument.
+    """
+
+    name: str
+    family: str | Callable[[Call], str]
+    parameters: tuple[str, ...] = ()
+    operands: tuple[str, ...] = ()
+    addend: str | None = None
+    channel: int = -1
+    ratio: Callable[..., Tensor] | None = None
+    outplace: Function | None = None
+
+
+def tracked(value: Any) -> bool:
+    """Whether a value comes from the explained input: a tensor that carries gradient while all parameters are frozen."""
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def transform(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """`value` with `change` applied to the tensors in it, lists and tuples included."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(transform(item, change) for item in value) if _plain(value) else value
+    return value
+
+
+def tensors(*values: Any) -> list[Tensor]:
+    """The tensors in `values`, lists and tuples included."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.extend(tensors(*value))
+        elif isinstance(value, dict):
+            found.extend(tensors(*value.values()))
+    return found
+
+
+def _plain(value: list[Any] | tuple[Any, ...]) -> bool:
+    return type(value) in (list, tuple)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of `function` with at least one tracked tensor among its arguments.
+
+    Attributes:
+        book: where absorbed relevance is written.
+        activated: for outputs of activations that are still alive, their input and ``f(x) / x``: what tells a gated
+            product ``act(gate) * up`` from any other product.
+        fast: whether rules may use forms that keep fewer tensors, with the same numbers.
+    """
+
+    function: Function
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    operation: Operation
+    book: Book
+    activated: MutableMapping[Tensor, tuple[Tensor, Tensor]]
+    fast: bool = True
+
+    def run(self) -> Any:
+        """Call the function as the model did."""
+        return self.function(*self.args, **self.kwargs)
+
+    def tracked(self) -> list[Tensor]:
+        """The tensors among the arguments that come from the explained input."""
+        return [t for t in tensors(self.args, dict(self.kwargs)) if t.requires_grad]
+
+    def transform(self, change: Callable[[Tensor], Any]) -> Call:
+        """The same call with `change` applied to every tensor argument."""
+        return replace(
+            self,
+            args=tuple(transform(value, change) for value in self.args),
+            kwargs={key: transform(value, change) for key, value in self.kwargs.items()},
+        )
+
+    @property
+    def family(self) -> str:
+        """The family of rules that applies to this call."""
+        family = self.operation.family
+        return family if isinstance(family, str) else family(self)
+
+    def operands(self) -> dict[str, Any]:
+        """The arguments that are multiplied or added, by parameter name; all of them where no names are known."""
+        names = self.operation.operands
+        if names:
+            return {name: self.get(name) for name in names}
+        return {str(i): value for i, value in enumerate((*self.args, *self.kwargs.values()))}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The argument called `name`, given by position (see `Operation.parameters`) or by keyword."""
+        position = self._position(name)
+        return self.args[position] if position is not None else self.kwargs.get(name, default)
+
+    def having(self, **changes: Any) -> Call:
+        """The same call with other arguments."""
+        args, kwargs = list(self.args), dict(self.kwargs)
+        for name, value in changes.items():
+            position = self._position(name)
+            if position is not None:
+                args[position] = value
+            else:
+                kwargs[name] = value
+        return replace(self, args=tuple(args), kwargs=kwargs)
+
+    def _position(self, name: str) -> int | None:
+        names = self.operation.parameters
+        return names.index(name) if name in names and names.index(name) < len(self.args) else None
+
+    def quietly(self) -> Any:
+        """Run without recording a gradient: for values whose derivative a rule supplies itself."""
+        with torch.no_grad():
+            return self.transform(Tensor.detach).run()

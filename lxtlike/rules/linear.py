@@ -1,0 +1,96 @@
+"""Linear layers and everything else that is linear in the tracked input.
+
+The coefficient passes by the plain gradient (LRP-epsilon with epsilon -> 0: Bach et al. 2015; 2402.05602, eq. 8). What a
+constant adds to the output (a bias, a position embedding, an overwritten entry) is absorbed: ``constant * c``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lxtlike.rules.call import Call, tensors
+from lxtlike.rules.primitives import substitute, wide
+
+
+def structure(call: Call) -> Any:
+    """Views, reductions, selections, casts: the plain gradient, nothing is absorbed."""
+    return call.run()
+
+
+def dropped(call: Call) -> Any:
+    """Dropout is off, whatever the model's mode: an explanation is of the deterministic model."""
+    return call.args[0] if call.args else call.kwargs["input"]
+
+
+def gradient(call: Call) -> Any:
+    """A linear layer (or a product with one tracked factor): plain gradient; a constant addend absorbs ``b * c``."""
+    output = call.run()
+    absorb_addend(call, output)
+    return output
+
+
+def epsilon(call: Call, *, epsilon: float = 1e-6) -> Any:
+    """LRP-epsilon: plain gradient of ``c * |y| / (|y| + epsilon)`` (Bach et al. 2015, eq. 58; sign(0) = +1)."""
+    output = gradient(call)
+    value = output.detach()
+    ratio = value.abs() / (value.abs() + epsilon)
+    result = substitute(value, output, ratio)
+    call.book.absorb("epsilon", result, lambda c: wide(c) * wide(value) * (1 - wide(ratio)))
+    return result
+
+
+def additive(call: Call) -> Any:
+    """Addition, concatenation, selection, overwriting: plain gradient; the constant part absorbs ``constant * c``.
+
+    The constant part is what the operation gives when all tracked inputs are zero.
+    """
+    output = call.run()
+    constants = constant_operands(call)
+    if not constants or not isinstance(output, Tensor) or not output.requires_grad:
+        return output
+    zeroed = call.transform(lambda t: t.new_zeros(()).expand(t.shape) if t.requires_grad else t)
+    shape, account = output.shape, _account(*constants)
+    call.book.absorb(account, output, lambda c: _product(zeroed.run().broadcast_to(shape), c))
+    return output
+
+
+def constant_operands(call: Call) -> list[Any]:
+    """The non-zero numbers and untracked float tensors that an additive operation adds to its tracked inputs."""
+    operands = call.operands().values()
+    numbers = [v for v in operands if isinstance(v, (int, float)) and not isinstance(v, bool) and v != 0]
+    if not call.operation.operands:
+        numbers = []  # Without names, numbers may be dimensions.
+    constants = [t for t in tensors(*operands) if not t.requires_grad and t.is_floating_point() and t.numel()]
+    buffer = call.args[0] if call.operation.outplace and call.args else None
+    # A buffer of zeros that is filled in place (index_add_, slice assignment) adds nothing.
+    return numbers + [t for t in constants if t is not buffer or bool(t.any())]
+
+
+def absorb_addend(call: Call, output: Tensor) -> None:
+    """Write ``b * c`` of the constant that is added to a product (bias, ALiBi in `baddbmm`) to its account."""
+    name = call.operation.addend
+    addend = call.get(name) if name else None
+    if not isinstance(addend, Tensor) or addend.requires_grad:
+        return
+    beta = call.kwargs.get("beta", 1)
+    constant = addend.detach() if beta == 1 else addend.detach() * beta
+    if constant.dim() <= 1:
+        channel = call.operation.channel
+        call.book.absorb("biases", output, lambda c: wide(c).movedim(channel, -1) @ constant.to(wide(c).dtype))
+    else:
+        shape = output.shape
+        call.book.absorb(_account(addend), output, lambda c: _product(constant.broadcast_to(shape), c))
+
+
+def _product(constant: Tensor, c: Tensor) -> Tensor:
+    """``constant * c`` where c is not zero: masks are -inf exactly where no relevance arrives."""
+    return wide(torch.where(c != 0, constant, 0)) * wide(c)
+
+
+def _account(*constants: Any) -> str:
+    """A constant that may differ from position to position is a position embedding or bias; all others are biases."""
+    varies = (isinstance(t, Tensor) and t.dim() > 1 and not isinstance(t, torch.nn.Parameter) for t in constants)
+    return "positions" if any(varies) else "biases"

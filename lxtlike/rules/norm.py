@@ -1,0 +1,131 @@
+"""Normalisation layers: the statistic that divides is a constant (identity / LN rule).
+
+2202.07304 (sec. 3.2, LN rule) and 2402.05602 (prop. 3.4): ``c_x`` is the plain gradient with the reciprocal standard
+deviation (or RMS) held constant. Mean subtraction stays linear; the shift beta absorbs ``beta * c``. With a live RMS the
+relevance that arrives would be exactly zero (a norm is homogeneous of degree 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lxtlike.rules.call import Call
+from lxtlike.rules.linear import absorb_addend
+from lxtlike.rules.primitives import wide
+
+
+class _Norm(torch.autograd.Function):
+    """Value given; coefficient ``g = c * weight * scale``, less its mean over `dims` where the norm subtracts the mean."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        value: list[Tensor],
+        scale: Tensor,
+        weight: Tensor | None,
+        dims: tuple[int, ...],
+        shape: Any,
+    ) -> Tensor:
+        ctx.save_for_backward(scale, weight)
+        ctx.dims, ctx.shape, ctx.dtype = dims, shape, x.dtype
+        return value[0]
+
+    @staticmethod
+    def backward(ctx: Any, *coefficients: Tensor) -> tuple[Tensor | None, ...]:
+        scale, weight = ctx.saved_tensors
+        g = coefficients[0].reshape(ctx.shape) * scale
+        if weight is not None:
+            g = g * weight
+        if ctx.dims:
+            g = g - g.mean(ctx.dims, keepdim=True)
+        return g.reshape(coefficients[0].shape).to(ctx.dtype), None, None, None, None, None
+
+
+def frozen_norm(
+    value: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    weight: Tensor | None = None,
+    centred: tuple[int, ...] = (),
+    shape: Sequence[int] | None = None,
+) -> Tensor:
+    """The value of a norm with the coefficient ``c_x = (1 - mean) (c * weight * scale)``.
+
+    Args:
+        value: output of the norm, a fresh tensor without gradient history, shape of `x`.
+        x: input of the norm.
+        scale: reciprocal standard deviation or RMS, broadcastable to `shape`; all that is kept beside the weight.
+        weight: broadcastable to `shape`; None means 1.
+        centred: dimensions of `shape` over which the norm subtracts the mean; empty for RMS norms.
+        shape: the shape in which the norm groups its input (default: that of `x`).
+    """
+    output: Tensor = _Norm.apply(x, [value], scale, weight, centred, tuple(shape or x.shape))  # type: ignore[no-untyped-call]
+    return output
+
+
+def constant_scale(call: Call) -> Any:
+    """The rule for `F.layer_norm`, `F.rms_norm`, `F.group_norm`, `F.instance_norm` and `F.normalize`."""
+    output = _NORMS[call.operation.name](call)
+    absorb_addend(call, output)
+    return output
+
+
+def _layer_norm(call: Call) -> Tensor:
+    x, weight = call.get("input"), call.get("weight")
+    return _centred(call, x.shape, _last(call), weight, call.get("eps", 1e-5))
+
+
+def _group_norm(call: Call) -> Tensor:
+    x, groups, weight = call.get("input"), call.get("num_groups"), call.get("weight")
+    shape = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+    if weight is not None:
+        weight = weight.reshape(1, groups, -1, *[1] * (x.dim() - 2))
+    return _centred(call, shape, tuple(range(2, len(shape))), weight, call.get("eps", 1e-5))
+
+
+def _instance_norm(call: Call) -> Tensor:
+    x, weight = call.get("input"), call.get("weight")
+    if weight is not None:
+        weight = weight.reshape(1, -1, *[1] * (x.dim() - 2))
+    return _centred(call, x.shape, tuple(range(2, x.dim())), weight, call.get("eps", 1e-5))
+
+
+def _centred(call: Call, shape: Sequence[int], dims: tuple[int, ...], weight: Tensor | None, eps: float) -> Tensor:
+    x = call.get("input")
+    with torch.no_grad():
+        scale = torch.rsqrt(wide(x.detach().reshape(shape)).var(dims, correction=0, keepdim=True) + eps)
+    return frozen_norm(call.quietly(), x, scale, weight, dims, shape)
+
+
+def _rms_norm(call: Call) -> Tensor:
+    x, eps = call.get("input"), call.get("eps")
+    with torch.no_grad():
+        mean_square = wide(x.detach()).square().mean(_last(call), keepdim=True)
+        scale = torch.rsqrt(mean_square + (torch.finfo(x.dtype).eps if eps is None else eps))
+    return frozen_norm(call.quietly(), x, scale, call.get("weight"))
+
+
+def _normalize(call: Call) -> Tensor:
+    x, p, dim, eps = call.get("input"), call.get("p", 2.0), call.get("dim", 1), call.get("eps", 1e-12)
+    with torch.no_grad():
+        scale = 1 / wide(x.detach()).norm(p, dim, keepdim=True).clamp_min(eps)
+    return frozen_norm(call.quietly(), x, scale)
+
+
+def _last(call: Call) -> tuple[int, ...]:
+    shape = call.get("normalized_shape")
+    return tuple(range(-(1 if isinstance(shape, int) else len(shape)), 0))
+
+
+_NORMS = {
+    "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
+    "rms_norm": _rms_norm,
+    "normalize": _normalize,
+}

@@ -1,0 +1,114 @@
+"""Products of tensors that both come from the input, and quotients.
+
+Uniform rule (2402.05602, eq. 13-14): each of k factors receives its plain gradient times 1/k. Gated products
+``act(gate) * up``: uniform under AttnLRP, all relevance through `up` under CP-LRP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lxtlike.rules.call import Call
+from lxtlike.rules.linear import absorb_addend
+from lxtlike.rules.primitives import scale
+
+
+def linear_or_product(call: Call) -> str:
+    """Family of a contraction: a linear layer while only one operand is tracked."""
+    count = _tracked_operands(call)
+    return "product" if count > 1 else "linear" if count == 1 else "additive"
+
+
+def factor_or_product(call: Call) -> str:
+    """Family of an elementwise product: multiplication by a constant keeps the plain gradient."""
+    if _tracked_operands(call) < 2:
+        return "structure"
+    return "gated-product" if _gate(call) is not None else "product"
+
+
+def quotient(call: Call) -> str:
+    """Family of a division: by a constant it is linear."""
+    other = call.get("other")
+    return "division" if isinstance(other, Tensor) and other.requires_grad else "structure"
+
+
+def uniform(call: Call) -> Any:
+    """Each of k tracked factors receives the plain gradient times 1/k."""
+    share = 1 / _tracked_operands(call)
+    halved = {
+        name: value.__class__(_share(v, share) for v in value)
+        if isinstance(value, (list, tuple))
+        else _share(value, share)
+        for name, value in call.operands().items()
+    }
+    if call.operation.operands:
+        output = call.having(**halved).run()
+    else:
+        values = list(halved.values())
+        output = call.function(
+            *values[: len(call.args)], **dict(zip(call.kwargs, values[len(call.args) :], strict=True))
+        )
+    absorb_addend(call, output)
+    return output
+
+
+def gated_uniform(call: Call) -> Any:
+    """``act(gate) * up`` under AttnLRP: identity rule on the activation, uniform rule on the product, in one step.
+
+    Two tensors are kept for the backward pass instead of three: ``c_up = c * act / 2``, ``c_gate = c * up * ratio / 2``.
+    """
+    found = _gate(call) if call.fast else None
+    if found is None:
+        return uniform(call)
+    gate, up = found
+    source, ratio = call.activated[gate]
+    if not gate.shape == up.shape == ratio.shape:
+        return uniform(call)
+    return _GatedProduct.apply(source, up, gate.detach(), ratio)  # type: ignore[no-untyped-call]
+
+
+def gated_constant(call: Call) -> Any:
+    """``act(gate) * up`` under CP-LRP (as LXT's cp_LRP): the gate is a constant, all relevance goes through `up`."""
+    found = _gate(call)
+    return uniform(call) if found is None else found[0].detach() * found[1]
+
+
+def constant_denominator(call: Call) -> Any:
+    """``a / b``: the denominator is a constant, as in a norm (2402.05602, sec. 3.3.2: normalisation)."""
+    return call.having(other=call.get("other").detach()).run()
+
+
+class _GatedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, up: Tensor, gate: Tensor, ratio: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up.detach() * ratio)
+        return gate * up
+
+    @staticmethod
+    def backward(ctx: Any, *coefficients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        for_up, for_source = ctx.saved_tensors
+        half = coefficients[0] / 2
+        return half * for_source, half * for_up, None, None
+
+
+def _gate(call: Call) -> tuple[Tensor, Tensor] | None:
+    """(act(gate), up) when exactly one factor of a product of two is the output of an activation."""
+    factors = [v for v in call.operands().values() if isinstance(v, Tensor)]
+    gates = [t for t in factors if t in call.activated]
+    if len(factors) != 2 or len(gates) != 1:
+        return None
+    return gates[0], factors[1] if factors[0] is gates[0] else factors[0]
+
+
+def _share(value: Any, share: float) -> Any:
+    return scale(value, share) if isinstance(value, Tensor) and value.requires_grad else value
+
+
+def _tracked_operands(call: Call) -> int:
+    flat: list[Any] = []
+    for value in call.operands().values():
+        flat.extend(value if isinstance(value, (list, tuple)) else [value])
+    return sum(isinstance(v, Tensor) and v.requires_grad for v in flat)
