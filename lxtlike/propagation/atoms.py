@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lxtlike.composites import Composite
@@ -52,7 +51,7 @@ def _rule(name: str, family: str, ratio: Callable[[Call], Tensor] | None) -> Mod
 
     def run(mode: RuleMode, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         def whole(*args: Any, **kwargs: Any) -> Any:
-            with torch._C.DisableTorchFunction():
+            with mode.suspended():
                 return forward(*args, **kwargs)
 
         return mode.apply(mode.call(whole, args, kwargs, operation))

@@ -42,7 +42,7 @@ def _rms_norm(module: nn.Module, offset: float) -> ModuleRule:
             return forward(*args, **kwargs)
         x = args[0]
         mode.audit.note("rms_norm", "norm: constant (fast lane)")
-        with torch._C.DisableTorchFunction():
+        with mode.suspended():
             with torch.no_grad():
                 value, scale, weight = forward(x.detach()), _scale(module, x), _weight(module, offset)
             return frozen_norm(value, x, scale, weight)

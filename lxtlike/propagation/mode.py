@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -39,12 +40,22 @@ class RuleMode(TorchFunctionMode):
         # The empty composite promises plain gradients for everything, so nothing is unknown to it.
         self.unknown = unknown or (None if composite.rules else "structure")
         self.activated: Any = WeakTensorKeyDictionary()
+        self._suspended = False
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let operations pass untouched: inside a module that is one operation. Other function modes stay in force."""
+        before, self._suspended = self._suspended, True
+        try:
+            yield
+        finally:
+            self._suspended = before
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not _any_tracked(args) and not (kwargs and _any_tracked(kwargs.values())):
+        if self._suspended or not (_any_tracked(args) or (kwargs and _any_tracked(kwargs.values()))):
             return func(*args, **kwargs)
         if func in _COMPOUNDS and self.rules:
             with self:

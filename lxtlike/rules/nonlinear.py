@@ -63,7 +63,8 @@ def gelu_ratio(call: Call) -> Tensor:
     """GELU: Phi(x); its tanh form: (1 + tanh u) / 2."""
     if call.get("approximate", "none") == "tanh":
         return tanh_gelu_ratio(call)
-    return torch.special.ndtr(wide(_x(call)))
+    phi: Tensor = torch.special.ndtr(wide(_x(call)))
+    return phi
 
 
 def tanh_gelu_ratio(call: Call) -> Tensor:
