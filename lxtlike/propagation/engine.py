@@ -94,6 +94,9 @@ def _root(
     running.depth += 1
     try:
         audit.forwards += 1
+        given = next((t for t in tensors(args, kwargs) if t.requires_grad), None)
+        if given is not None and given.dim():
+            audit.book.items = given.shape[0]
         with mode:
             outputs = forward(*args, **kwargs)
     finally:

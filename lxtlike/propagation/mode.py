@@ -83,9 +83,13 @@ class RuleMode(TorchFunctionMode):
             return rule(call)
         if family == "additive" and not constant_operands(call):
             return call.run()
-        # An in-place function is its out-of-place form, written over the first argument.
+        # An in-place function is its out-of-place form on a copy, written over the first argument: rules hand out aliases
+        # of their inputs, which must not change under them.
         changed = call.args[0]
-        changed.copy_(rule(replace(call, function=call.operation.outplace)))
+        before = changed.clone()
+        if changed in self.activated:
+            self.activated[before] = self.activated[changed]
+        changed.copy_(rule(replace(call, function=call.operation.outplace, args=(before, *call.args[1:]))))
         return None if call.operation.name == "__setitem__" else changed
 
     def _unknown(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -1,0 +1,322 @@
+"""The explainer: glue between text, target, method and result."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import torch
+from torch import Tensor
+
+from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTarget
+from lxtlike.composites import Composite
+from lxtlike.errors import InputError
+from lxtlike.loading import load, task_of
+from lxtlike.methods import Explained, lrp
+from lxtlike.targets import Choices, Chosen, Labels, Target, Vocabulary, contrast_of, resolve, values
+from lxtlike.text import Encoded, encode
+from lxtlike.version import __version__
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CLOSED = 1e-3
+"""Largest relative error of a batch item's ledger before the item is explained again on its own."""
+
+
+class Explainer:
+    """Explains predictions of one model. The model and the tokenizer are never changed.
+
+    Args:
+        model: a transformers model for one of the tasks in `lxtlike.loading.TASKS`.
+        tokenizer: its tokenizer, fast or slow.
+        composite: name, ``name:parameter=value``, path of a YAML file or `Composite`; "default" is the one that measurement
+            chose for this kind of model.
+        task: needed only where the model's class name does not tell it.
+        strict: raise `AuditError` when an operation without a rule reached the target.
+        name: what results call the model; by default its own name or path.
+
+    Raises:
+        InputError: the task cannot be told or is not supported, no tokenizer, an unknown composite.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        composite: str | Path | Composite = "default",
+        task: str | None = None,
+        strict: bool = False,
+        name: str | None = None,
+    ) -> None:
+        if tokenizer is None:
+            raise InputError("an explainer needs the model's tokenizer; pass it as the second argument.")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.composite = Composite.parse(composite)
+        self.task = task_of(model, task)
+        self.strict = strict
+        self.name = name or model.name_or_path or type(model).__name__
+        self._compared = False
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path | None = None,
+        *,
+        composite: str | Path | Composite = "default",
+        task: str = "auto",
+        strict: bool = False,
+        **options: Any,
+    ) -> Explainer:
+        """Load a model and its tokenizer by name or folder (None: the bundled model) and explain it.
+
+        The other arguments, `dtype`, `device`, `device_map` and `trust_remote_code`, are those of `lxtlike.loading.load`.
+        """
+        rules = Composite.parse(composite)
+        loaded = load(model, task=task, **options)
+        if loaded.tokenizer is None:
+            raise InputError(f"{loaded.name!r} has no tokenizer.")
+        return cls(loaded.model, loaded.tokenizer, composite=rules, task=loaded.task, strict=strict, name=loaded.name)
+
+    @overload
+    def explain(
+        self,
+        text: str,
+        target: str | int | None = None,
+        *,
+        contrast: str | int | None = None,
+        objective: str = "logit",
+        position: int | None = None,
+        batch_size: int = 8,
+        strict: bool | None = None,
+    ) -> Attribution: ...
+
+    @overload
+    def explain(
+        self,
+        text: Sequence[str],
+        target: str | int | None = None,
+        *,
+        contrast: str | int | None = None,
+        objective: str = "logit",
+        position: int | None = None,
+        batch_size: int = 8,
+        strict: bool | None = None,
+    ) -> list[Attribution]: ...
+
+    def explain(
+        self,
+        text: str | Sequence[str],
+        target: str | int | None = None,
+        *,
+        contrast: str | int | None = None,
+        objective: str = "logit",
+        position: int | None = None,
+        batch_size: int = 8,
+        strict: bool | None = None,
+    ) -> Attribution | list[Attribution]:
+        """Explain one text, or a list of texts in batches (same results, less time).
+
+        Args:
+            text: the input; special tokens are added as the tokenizer does.
+            target: a token's text or a label (str), an id (int), or None for the model's first choice.
+            contrast: explain the target minus this one (text, label or id), or minus the "mean" of all.
+            objective: "logit", "centered", "logprob" or "prob" of the target.
+            position: index of the token whose output is read. Default: the last token of a causal model, the first mask of
+                a masked one, the first token whose label is not the most frequent one for token classification.
+            strict: overrides the explainer's own.
+
+        Raises:
+            InputError: empty or too long text, unknown target, position out of range.
+            NumericalError: NaN in the model's output.
+            AuditError: under `strict`.
+        """
+        asked = Target(target, contrast, objective, position)
+        strict = self.strict if strict is None else strict
+        if isinstance(text, str):
+            return self._explain([encode(text, self.tokenizer)], asked, strict)[0]
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {batch_size}.")
+        encoded = [encode(item, self.tokenizer) for item in text]
+        size = batch_size if self._pads() else 1
+        chunks = [encoded[start : start + size] for start in range(0, len(encoded), size)]
+        return [attribution for chunk in chunks for attribution in self._explain(chunk, asked, strict)]
+
+    __call__ = explain
+
+    def _explain(self, batch: list[Encoded], target: Target, strict: bool) -> list[Attribution]:
+        for encoded in batch:
+            self._check_length(encoded)
+        choices = self._choices()
+        chosen: list[Chosen] = []
+        places: list[int | None] = [self._place(encoded, target.position) for encoded in batch]
+
+        def read(outputs: Any) -> Tensor:
+            return self._rows(outputs.logits, places, batch)
+
+        def scalar(rows: Tensor, book: Any) -> Tensor:
+            chosen.extend(resolve(target, row.detach(), choices) for row in rows)
+            return values(rows, chosen, book)
+
+        # The forward deviation is a matter of model and composite: measured once per explainer, and always under strict.
+        explained = lrp(
+            self.model,
+            self._inputs(batch, places),
+            read,
+            scalar,
+            self.composite,
+            strict=strict,
+            compare=strict or not self._compared,
+        )
+        self._compared = True
+        found = [
+            self._attribution(encoded, i, explained, chosen[i], places[i], choices) for i, encoded in enumerate(batch)
+        ]
+        if len(batch) > 1 and any(a.ledger.relative_error > CLOSED for a in found) and self.composite.rules:
+            # Where tokens of all items are mixed (experts), what an item absorbed is only known item by item.
+            return [self._explain([encoded], target, strict)[0] for encoded in batch]
+        return found
+
+    def _choices(self) -> Choices:
+        if self.task in ("sequence-classification", "token-classification"):
+            return Labels({int(number): label for number, label in self.model.config.id2label.items()})
+        text_config = self.model.config.get_text_config()
+        return Vocabulary(self.tokenizer, text_config.vocab_size)
+
+    def _place(self, encoded: Encoded, position: int | None) -> int | None:
+        """Index of the token whose output is read, None for the one output of a text; -1 where the model must choose."""
+        length = len(encoded.tokens)
+        if self.task == "sequence-classification":
+            if position is not None:
+                raise InputError("a sequence classifier has one output for the whole text: leave the position out.")
+            return None
+        if position is None:
+            if self.task == "causal-lm":
+                return length - 1
+            if self.task == "token-classification":
+                return -1
+            masks = [t.index for t in encoded.tokens if t.id == self.tokenizer.mask_token_id]
+            if not masks:
+                mask = self.tokenizer.mask_token
+                raise InputError(f"the text has no mask: put {mask} where the model shall fill in, or give a position.")
+            return masks[0]
+        if not -length <= position < length:
+            raise InputError(f"position {position} is out of range: the text has {length} tokens, 0 to {length - 1}.")
+        return position % length
+
+    def _rows(self, logits: Tensor, places: list[int | None], batch: list[Encoded]) -> Tensor:
+        """The rows [B, V] of the logits [B, V] or [B, rows, V] that are explained; settles places left to the model."""
+        if logits.dim() == 2:
+            return logits
+        for i, encoded in enumerate(batch):
+            if places[i] == -1:
+                places[i] = _first_tagged(logits[i].detach(), encoded)
+        wanted = [place or 0 for place in places]
+        kept = sorted(set(wanted))
+        if logits.shape[1] == len(kept) and self._keeps_logits():
+            wanted = [kept.index(place) for place in wanted]
+        return logits[torch.arange(len(batch), device=logits.device), torch.tensor(wanted, device=logits.device)]
+
+    def _inputs(self, batch: list[Encoded], places: list[int | None]) -> dict[str, Any]:
+        """Ids padded on the right with their mask, and only the logits that are read where the model can do that.
+
+        Padding on the right leaves the positions of real tokens as they are, in causal models too.
+        """
+        longest = max(len(encoded.tokens) for encoded in batch)
+        ids = [encoded.ids + [self._pad_id()] * (longest - len(encoded.tokens)) for encoded in batch]
+        mask = [[1] * len(encoded.tokens) + [0] * (longest - len(encoded.tokens)) for encoded in batch]
+        weight = self.model.get_input_embeddings().weight
+        device = self.model.device if weight.is_meta else weight.device
+        inputs: dict[str, Any] = {"input_ids": torch.tensor(ids, device=device)}
+        accepted = inspect.signature(self.model.forward).parameters
+        if "attention_mask" in accepted:
+            inputs["attention_mask"] = torch.tensor(mask, device=device)
+        if "use_cache" in accepted:
+            inputs["use_cache"] = False
+        if self._keeps_logits():
+            inputs["logits_to_keep"] = torch.tensor(sorted({place or 0 for place in places}), device=device)
+        return inputs
+
+    def _keeps_logits(self) -> bool:
+        return self.task == "causal-lm" and "logits_to_keep" in inspect.signature(self.model.forward).parameters
+
+    def _pad_id(self) -> int:
+        candidates = (self.model.config.get_text_config().pad_token_id, self.tokenizer.pad_token_id)
+        return next((number for number in candidates if number is not None), 0)
+
+    def _pads(self) -> bool:
+        """Whether texts of different lengths can share a batch: a decoder that classifies must know its padding."""
+        return self.task != "sequence-classification" or self.model.config.get_text_config().pad_token_id is not None
+
+    def _check_length(self, encoded: Encoded) -> None:
+        config = self.model.config.get_text_config()
+        limits = [getattr(config, "max_position_embeddings", None), self.tokenizer.model_max_length]
+        limit = min((int(n) for n in limits if isinstance(n, (int, float)) and 0 < n < 1e9), default=None)
+        if limit is not None and len(encoded.tokens) > limit:
+            raise InputError(f"the text has {len(encoded.tokens)} tokens, the model takes at most {limit}: shorten it.")
+
+    def _attribution(
+        self, encoded: Encoded, item: int, explained: Explained, chosen: Chosen, place: int | None, choices: Choices
+    ) -> Attribution:
+        relevance = explained.relevance[item, : len(encoded.tokens)]
+        special = torch.tensor([token.special for token in encoded.tokens], device=relevance.device)
+        value = float(explained.values[item])
+        audit = explained.audit
+        return Attribution(
+            model=self.name,
+            task=self.task,
+            composite=self.composite.name,
+            text=encoded.text,
+            tokens=encoded.tokens,
+            relevance=relevance.float().cpu().numpy(),
+            prediction=_prediction(explained.rows[item], choices),
+            target=ResolvedTarget(
+                id=chosen.id,
+                token=choices.name(chosen.id),
+                position=place,
+                objective=chosen.objective,
+                contrast=contrast_of(chosen, choices),
+                value=value,
+            ),
+            ledger=audit.ledger(value, explained.relevance[item], special=float(relevance[special].sum()), item=item),
+            audit=AuditSummary(audit.forward_deviation, tuple(audit.uncovered)),
+            versions=_versions(),
+        )
+
+
+def _first_tagged(logits: Tensor, encoded: Encoded) -> int:
+    """The first token whose label is not the most frequent one; the first token of the text if all are alike."""
+    own = [token.index for token in encoded.tokens if not token.special]
+    labels = logits.argmax(-1).tolist()
+    most = max(own, key=lambda index: sum(labels[index] == labels[other] for other in own))
+    return next((index for index in own if labels[index] != labels[most]), own[0])
+
+
+def _prediction(row: Tensor, choices: Choices, count: int = 5) -> tuple[Candidate, ...]:
+    probabilities = row.float().softmax(-1)
+    best = row.float().topk(min(count, len(row)))
+    return tuple(
+        Candidate(number, choices.name(number), logit, float(probabilities[number]))
+        for number, logit in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )
+
+
+def _versions() -> dict[str, str]:
+    import transformers
+
+    return {"lxtlike": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+
+
+@lru_cache(maxsize=1)
+def _bundled(task: str) -> Explainer:
+    return Explainer.from_pretrained(None, task=task)
+
+
+def explain(text: str, target: str | int | None = None, *, task: str = "auto", **options: Any) -> Attribution:
+    """Explain a text with the bundled model for `task` (a language model for "auto"); options as in `Explainer.explain`."""
+    return _bundled(task).explain(text, target, **options)

@@ -1,0 +1,38 @@
+"""Input embeddings as leaves: where relevance is read out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Within the block, input embeddings are leaves that require grad; the list fills as the model looks tokens up.
+
+    The model is called with token ids, as always: position ids, padding and whatever else it derives from them stay its own
+    business. Tied copies of the embedding (encoder and decoder of T5) give a leaf each, in the order in which they run.
+    """
+    leaves: list[Tensor] = []
+    owner = threading.get_ident()
+
+    def as_leaf(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+        if threading.get_ident() != owner or not torch.is_grad_enabled():
+            return output
+        leaf = output.detach().requires_grad_()
+        leaves.append(leaf)
+        return leaf
+
+    source: Any = model.get_input_embeddings()  # type: ignore[operator]
+    shared = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is getattr(source, "weight", None)]
+    handles = [module.register_forward_hook(as_leaf) for module in shared or [source]]
+    try:
+        yield leaves
+    finally:
+        for handle in handles:
+            handle.remove()
