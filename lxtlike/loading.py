@@ -281,6 +281,23 @@ def _read_tokenizer(
         return None
 
 
+def task_of(model: PreTrainedModel, task: str | None = None) -> str:
+    """The task of a model one already has: as given, or told from its class.
+
+    Raises:
+        InputError: unknown task, or none was given and the class does not tell it.
+    """
+    if task is not None and task != "auto":
+        if task not in TASKS:
+            raise InputError(f"there is no task {task!r}: {one_of(task, ('auto', *TASKS))}")
+        return task
+    for cls in type(model).__mro__:
+        told = next((name for name, known in TASKS.items() if cls.__name__.endswith(known.suffixes)), None)
+        if told is not None:
+            return told
+    raise InputError(f"the task of {type(model).__name__} cannot be told: pass task, one of {', '.join(TASKS)}")
+
+
 def _task_of(config: PreTrainedConfig) -> str | None:
     """The task that the architecture's name tells, if any."""
     for architecture in config.architectures or ():
