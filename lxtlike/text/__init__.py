@@ -2,6 +2,7 @@
 
 from lxtlike.text.encoding import Encoded, Token, encode, token_ids
 from lxtlike.text.entries import Tokenizer, surfaces
+from lxtlike.text.grouping import group
 from lxtlike.text.segments import sentences, words
 
-__all__ = ["Encoded", "Token", "Tokenizer", "encode", "sentences", "surfaces", "token_ids", "words"]
+__all__ = ["Encoded", "Token", "Tokenizer", "encode", "group", "sentences", "surfaces", "token_ids", "words"]

@@ -62,11 +62,12 @@ class Entries:
         elif self._metaspace:
             piece = string.replace(" ", "▁")
         byte = f"<0x{ord(string):02X}>" if len(string) == 1 else ""
-        for candidate in (piece + self._suffix, piece, string, byte):
+        for candidate in (piece + self._suffix, piece, byte):
             token_id = self._id(candidate)
             if token_id is not None and self.surface(token_id) == string:
                 return token_id
-        return None
+        token_id = self._id(string)  # added tokens are not spelt like the others
+        return token_id if token_id in self._added else None
 
     def _utf8(self, token_id: int) -> bytes:
         piece = self._tokenizer.convert_ids_to_tokens(token_id)

@@ -1,0 +1,6 @@
+"""Results: what was explained, the relevance of every token, and the account of it, without torch or a model."""
+
+from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
+from lxtlike.attribution.result import Attribution, Segment, load
+
+__all__ = ["Attribution", "AuditSummary", "Candidate", "ResolvedTarget", "Segment", "Unit", "load"]

@@ -1,0 +1,154 @@
+"""The parts of a result, and each part's way to and from JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from operator import index as integer
+from typing import Any
+
+from lxtlike.ledger import Ledger, Uncovered
+from lxtlike.text import Token
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the model's most probable predictions (a token or a label), with logit and probability (0 to 1)."""
+
+    id: int
+    token: str
+    logit: float
+    prob: float
+
+
+@dataclass(frozen=True)
+class ResolvedTarget:
+    """The scalar that was explained.
+
+    Attributes:
+        id: token or class id; None where the target is not one.
+        token: its text or label.
+        position: index of the token whose output was read; None where there is one output for the whole text.
+        objective: ``logit``, ``centered``, ``logprob`` or ``prob``.
+        contrast: what was subtracted: ``{"id": ..., "token": ...}``, ``"mean"`` or None.
+        value: the scalar itself.
+    """
+
+    id: int | None
+    token: str
+    position: int | None
+    objective: str
+    contrast: Mapping[str, Any] | str | None
+    value: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as written to JSON."""
+        contrast = dict(self.contrast) if isinstance(self.contrast, Mapping) else self.contrast
+        return {**vars(self), "contrast": contrast}
+
+
+@dataclass(frozen=True)
+class AuditSummary:
+    """What the audit found: how far outputs were from the plain model's at most, and operations without a rule."""
+
+    forward_deviation: float | None
+    uncovered: tuple[Uncovered, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as written to JSON."""
+        return {
+            "forward_deviation": self.forward_deviation,
+            "uncovered": [operation.to_dict() for operation in self.uncovered],
+        }
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Several tokens taken together: a word, a sentence, a segment, or one token that is in none.
+
+    ``text`` is the stretch ``[start, end)`` of the result's text, ``tokens`` are indices, ``relevance`` is their sum;
+    ``label`` is the name the caller gave a segment.
+    """
+
+    text: str
+    start: int
+    end: int
+    tokens: tuple[int, ...]
+    relevance: float
+    label: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as written to JSON; `label` only where there is one."""
+        data = {**vars(self), "tokens": list(self.tokens)}
+        if self.label is None:
+            del data["label"]
+        return data
+
+
+# Reading: each raises KeyError for what is missing, TypeError or ValueError for what is wrong.
+
+
+def string(value: object) -> str:
+    """The value, if it is a string that can be written again (half a surrogate pair cannot)."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} should be a string")
+    value.encode("utf-8")
+    return value
+
+
+def candidate(data: Mapping[str, Any]) -> Candidate:
+    """From its JSON object."""
+    return Candidate(integer(data["id"]), string(data["token"]), float(data["logit"]), float(data["prob"]))
+
+
+def target(data: Mapping[str, Any]) -> ResolvedTarget:
+    """From its JSON object."""
+    return ResolvedTarget(
+        id=None if data["id"] is None else integer(data["id"]),
+        token=string(data["token"]),
+        position=None if data["position"] is None else integer(data["position"]),
+        objective=string(data["objective"]),
+        contrast=data["contrast"],
+        value=float(data["value"]),
+    )
+
+
+def ledger(data: Mapping[str, Any]) -> Ledger:
+    """From its JSON object, whose `rest` and `relative_error` follow from the accounts; one not there is 0."""
+    needed = ("explained", "tokens")
+    accounts = {
+        field.name: data[field.name] if field.name in needed else data.get(field.name, 0.0) for field in fields(Ledger)
+    }
+    return Ledger(**{name: float(value) for name, value in accounts.items()})
+
+
+def audit(data: Mapping[str, Any]) -> AuditSummary:
+    """From its JSON object."""
+    deviation = data["forward_deviation"]
+    uncovered = (
+        Uncovered(*(string(entry[key]) for key in ("operation", "module", "remedy"))) for entry in data["uncovered"]
+    )
+    return AuditSummary(None if deviation is None else float(deviation), tuple(uncovered))
+
+
+def token(text: str, index: int, data: Mapping[str, Any]) -> Token:
+    """The token at `index`, from its JSON object, whose offsets must fit the text."""
+    if data["index"] != index:
+        raise ValueError(f"token {index} has index {data['index']!r}")
+    return Token(index, integer(data["id"]), string(data["token"]), *_place(text, data), bool(data["special"]))
+
+
+def unit(text: str, count: int, data: Mapping[str, Any]) -> Unit:
+    """A unit of some of `count` tokens, from its JSON object."""
+    tokens = tuple(integer(index) for index in data["tokens"])
+    if any(not 0 <= index < count for index in tokens):
+        raise ValueError(f"a unit has tokens {list(tokens)}, but there are {count}")
+    label = None if data.get("label") is None else string(data["label"])
+    return Unit(*_place(text, data), tokens, float(data["relevance"]), label)
+
+
+def _place(text: str, data: Mapping[str, Any]) -> tuple[str, int, int]:
+    start, end = integer(data["start"]), integer(data["end"])
+    if not 0 <= start <= end <= len(text) or text[start:end] != data["text"]:
+        raise ValueError(f"characters {start} to {end} of the text are not {data['text']!r}")
+    return text[start:end], start, end

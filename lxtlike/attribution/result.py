@@ -1,0 +1,287 @@
+"""The result of one explanation."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from operator import index as integer
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lxtlike.attribution import parts
+from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
+from lxtlike.errors import InputError, LxtlikeError, NumericalError
+from lxtlike.ledger import Ledger
+from lxtlike.text import Token, group, sentences, words
+
+SCHEMA = "lxtlike/attribution/1"
+
+Segment: TypeAlias = tuple[int, int] | tuple[str, int, int]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution:
+    """The relevance of every token of one text for one target. Immutable, picklable, equal if `to_dict` is.
+
+    Attributes:
+        tokens: [T], special tokens included.
+        relevance: raw (never normalised), read-only float32 [T]; of a result by units [U], theirs.
+        units: [U] in reading order, or None for a result by token.
+        token_relevance: read-only float32 [T], the tokens' relevance also of a result by units.
+
+    Raises:
+        NumericalError: a relevance, logit, value or account is NaN or infinite.
+        InputError: relevance and tokens do not fit together.
+    """
+
+    model: str
+    task: str
+    composite: str
+    text: str
+    tokens: tuple[Token, ...]
+    relevance: NDArray[np.float32]
+    prediction: tuple[Candidate, ...]
+    target: ResolvedTarget
+    ledger: Ledger
+    audit: AuditSummary
+    versions: Mapping[str, str]
+    units: tuple[Unit, ...] | None = None
+    token_relevance: NDArray[np.float32] = None  # type: ignore[assignment]  # filled in below
+
+    def __post_init__(self) -> None:
+        given = self.token_relevance if self.units is not None and self.token_relevance is not None else self.relevance
+        names = [token.token for token in self.tokens]
+        object.__setattr__(self, "token_relevance", _read_only(given, names, "token"))
+        if self.units is not None:
+            own = _read_only([unit.relevance for unit in self.units], [unit.text for unit in self.units], "unit")
+            object.__setattr__(self, "relevance", own)
+        else:
+            object.__setattr__(self, "relevance", self.token_relevance)
+        numbers = {
+            "the target's value": [self.target.value],
+            "a prediction's logit or probability": [n for c in self.prediction for n in (c.logit, c.prob)],
+            "the ledger": asdict(self.ledger).values(),
+            "the audit's forward deviation": [self.audit.forward_deviation or 0.0],
+        }
+        for name, values in numbers.items():
+            if not all(map(math.isfinite, values)):
+                raise NumericalError(f"{name} is NaN or infinite: the model overflows here; try dtype float32")
+
+    def by(self, granularity: str | Iterable[Segment]) -> Attribution:
+        """The same result summed over ``"word"``, ``"sentence"`` or own segments of the text (``"token"``: undone).
+
+        Segments are ``(start, end)`` or ``(label, start, end)`` in characters of `text`; they may overlap. Every token
+        goes to exactly one unit (see `lxtlike.text.group`), so the sum is preserved. Special tokens, and tokens outside
+        every segment, are units of their own; a segment without tokens has relevance 0.
+
+        Raises:
+            InputError: an unknown granularity, or a segment that is not within the text.
+        """
+        if granularity == "token":
+            return replace(self, relevance=self.token_relevance, units=None)
+        segments = _segments(granularity, self.text)
+        relevance = self.token_relevance.tolist()
+        units = []
+        for number, indices in group(self.tokens, [(start, end) for _, start, end in segments]):
+            if number is None:
+                label, start, end = None, self.tokens[indices[0]].start, self.tokens[indices[0]].end
+            else:
+                label, start, end = segments[number]
+            total = math.fsum(relevance[index] for index in indices)
+            units.append(Unit(self.text[start:end], start, end, indices, total, label))
+        return replace(self, units=tuple(units))
+
+    def top(self, n: int = 10, *, special: bool = False) -> list[tuple[Token | Unit, float]]:
+        """The `n` tokens (or units) of largest absolute relevance with it; special tokens only if asked for."""
+        items: tuple[Token | Unit, ...] = self.tokens if self.units is None else self.units
+        ranked = sorted(
+            ((item, value) for item, value in zip(items, self.relevance.tolist(), strict=True)),
+            key=lambda pair: -abs(pair[1]),
+        )
+        return [pair for pair in ranked if special or not self._is_special(pair[0])][: max(n, 0)]
+
+    def _is_special(self, item: Token | Unit) -> bool:
+        if isinstance(item, Token):
+            return item.special
+        return bool(item.tokens) and all(self.tokens[number].special for number in item.tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object ``lxtlike/attribution/1``; with `units`, if the result has them, beside the tokens."""
+        relevance = self.token_relevance.tolist()
+        units = {} if self.units is None else {"units": [unit.to_dict() for unit in self.units]}
+        ledger = self.ledger.to_dict()
+        if not math.isfinite(ledger["relative_error"]):
+            ledger["relative_error"] = 1.0  # there is nothing but rest, and JSON knows no infinity
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "task": self.task,
+            "composite": self.composite,
+            "text": self.text,
+            "prediction": [vars(candidate).copy() for candidate in self.prediction],
+            "target": self.target.to_dict(),
+            "tokens": [{**vars(t), "relevance": value} for t, value in zip(self.tokens, relevance, strict=True)],
+            **units,
+            "ledger": ledger,
+            "audit": self.audit.to_dict(),
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Attribution:
+        """The result that `to_dict` wrote; keys it does not know are ignored.
+
+        Raises:
+            InputError: not such an object, or a damaged one.
+        """
+        schema = data.get("schema") if isinstance(data, Mapping) else None
+        if schema != SCHEMA:
+            raise InputError(f"this is no attribution of lxtlike: its schema is {schema!r}, expected {SCHEMA!r}")
+        try:
+            text = parts.string(data["text"])
+            tokens = tuple(parts.token(text, index, token) for index, token in enumerate(data["tokens"]))
+            return cls(
+                model=parts.string(data["model"]),
+                task=parts.string(data["task"]),
+                composite=parts.string(data["composite"]),
+                text=text,
+                tokens=tokens,
+                relevance=np.array([float(token["relevance"]) for token in data["tokens"]]),
+                prediction=tuple(map(parts.candidate, data["prediction"])),
+                target=parts.target(data["target"]),
+                ledger=parts.ledger(data["ledger"]),
+                audit=parts.audit(data["audit"]),
+                versions={parts.string(name): parts.string(version) for name, version in data["versions"].items()},
+                units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
+            )
+        except KeyError as error:
+            raise InputError(f"this attribution is damaged: {error} is missing") from error
+        except (AttributeError, IndexError, NumericalError, OverflowError, TypeError, ValueError) as error:
+            raise InputError(f"this attribution is damaged: {error}") from error
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """`to_dict` as JSON; every number reads back as the same."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
+
+    def to_html(self) -> str:
+        """One self-contained page with the text in heat colours."""
+        from lxtlike import render
+
+        return render.html(self.to_dict())
+
+    def to_csv(self) -> str:
+        """One line for each token, or unit."""
+        from lxtlike import render
+
+        return render.csv(self.to_dict())
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with one row for each token, or unit.
+
+        Raises:
+            LxtlikeError: pandas is not installed.
+        """
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError as error:
+            raise LxtlikeError("to_pandas needs pandas, which is not here: pip install 'lxtlike[data]'") from error
+        data = self.to_dict()
+        return pandas.DataFrame(data["tokens"] if self.units is None else data["units"])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result as JSON; a file that is there is replaced at once, when the new one is complete.
+
+        Raises:
+            InputError: the path cannot be written to.
+        """
+        content = self.to_json() + "\n"
+        try:
+            target = Path(path)
+            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            try:
+                temporary.write_text(content, encoding="utf-8")
+                os.replace(temporary, target)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"cannot write {str(path)!r}: {reason}; give a file name in a folder that exists"
+            ) from error
+
+    def _repr_html_(self) -> str:
+        from lxtlike import render
+
+        return render.fragment(self.to_dict())
+
+    def __repr__(self) -> str:
+        from lxtlike import render
+
+        return render.terminal(self.to_dict(), color=False).rstrip("\n")
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_dict() == other.to_dict() if isinstance(other, Attribution) else NotImplemented
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Attribution.from_dict, (self.to_dict(),)
+
+
+def load(path: str | os.PathLike[str]) -> Attribution:
+    """The result that `Attribution.save` wrote.
+
+    Raises:
+        InputError: there is no such file, or it holds something else or something damaged.
+    """
+    name = str(path)
+    try:
+        data = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {name!r}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name!r} is not JSON in UTF-8 ({error}); give a file that Attribution.save wrote") from error
+    try:
+        return Attribution.from_dict(data)
+    except InputError as error:
+        raise InputError(f"cannot load {name!r}: {error}") from error
+
+
+def _read_only(values: Any, names: Sequence[str], kind: str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        array = np.array(values, dtype=np.float32)
+    if array.shape != (len(names),):
+        raise InputError(f"relevance of shape {array.shape} does not fit {len(names)} {kind}s: one number for each")
+    bad = np.flatnonzero(~np.isfinite(array))
+    if len(bad):
+        which = f"{kind} {bad[0]} ({names[bad[0]]!r})"
+        raise NumericalError(f"the relevance of {which} is NaN or infinite: it overflows here; try dtype float32")
+    array.setflags(write=False)
+    return array
+
+
+def _segments(granularity: str | Iterable[Segment], text: str) -> list[tuple[str | None, int, int]]:
+    cuts: dict[str, Callable[[str], list[tuple[int, int]]]] = {"word": words, "sentence": sentences}
+    if isinstance(granularity, str):
+        if granularity not in cuts:
+            raise InputError(f"granularity {granularity!r} is unknown: use token, word, sentence or a list of segments")
+        return [(None, start, end) for start, end in cuts[granularity](text)]
+    segments: list[tuple[str | None, int, int]] = []
+    for segment in granularity:
+        try:
+            label, start, end = segment if len(segment) == 3 else (None, *segment)
+            start, end = integer(start), integer(end)
+        except (TypeError, ValueError):
+            raise InputError(f"segment {segment!r} is neither (start, end) nor (label, start, end)") from None
+        if not 0 <= start < end <= len(text):
+            raise InputError(f"segment {segment!r} is not within the text: 0 <= start < end <= {len(text)} is needed")
+        segments.append((None if label is None else str(label), start, end))
+    return segments

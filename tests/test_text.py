@@ -1,0 +1,422 @@
+"""Text: offsets, readable entries, target ids, words and sentences, for every kind of tokenizer."""
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import ByT5Tokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
+
+from lxtlike.errors import InputError
+from lxtlike.text import Token, encode, group, sentences, surfaces, token_ids, words
+
+CORPUS = ["The capital of France is Paris. Paris is in France, don't you know?", "hello wörld 🙂 日本 שלום"] * 4
+
+
+def _byte_level(trim: bool, prefix: bool) -> PreTrainedTokenizerFast:
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+    )
+    backend.post_processor = processors.ByteLevel(trim_offsets=trim)
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+def _word_piece() -> PreTrainedTokenizerFast:
+    entries = ["[UNK]", "[CLS]", "[SEP]", "[MASK]", "paris", "is", "go", "##ing", "in", "france", ".", "cafe"]
+    vocab = {piece: index for index, piece in enumerate(entries)}
+    backend = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    backend.add_special_tokens(["[MASK]"])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", mask_token="[MASK]")
+
+
+def _sentence_piece() -> PreTrainedTokenizerFast:
+    """As Llama's: a dummy space in front, bytes for what is not in the vocabulary."""
+    pieces = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    pieces += ["▁", "▁Paris", "Paris", "▁is", "P", "a", "r", "i", "s", "▁New", "▁York", "N", "e", "w", "Y", "o", "k"]
+    backend = tokenizers.Tokenizer(
+        models.Unigram([(piece, -float(index > 258)) for index, piece in enumerate(pieces)], 0, byte_fallback=True)
+    )
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>", model_max_length=5
+    )
+
+
+def _metaspace() -> PreTrainedTokenizerFast:
+    """As T5's."""
+    backend = tokenizers.Tokenizer(models.Unigram())
+    backend.normalizer = normalizers.NFKC()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=90, show_progress=False, unk_token="<unk>", special_tokens=["<unk>", "</s>"]
+    )
+    backend.train_from_iterator(CORPUS, trainer)
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
+
+
+def _word_level() -> PreTrainedTokenizerFast:
+    vocab = {piece: index for index, piece in enumerate(["<unk>", "the", "hat", "is", "blue", "."])}
+    backend = tokenizers.Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=backend)  # the unknown token is known to the backend only
+
+
+class _Python(PreTrainedTokenizer):
+    """A tokenizer in Python, without offsets: lower case, words in two halves, an unknown token, [CLS] and [SEP]."""
+
+    pieces = ("[UNK]", "[CLS]", "[SEP]", "pa", "##ris", "is", "ni", "##ce", "cafe", ".")
+
+    def __init__(self) -> None:
+        super().__init__(unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
+        self.special_tokens_pattern = "cls_sep"
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.pieces)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {piece: index for index, piece in enumerate(self.pieces)}
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        halves = {"paris": ["pa", "##ris"], "nice": ["ni", "##ce"], "café": ["cafe"]}
+        return [half for word in text.lower().split() for half in halves.get(word, [word])]
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return self.get_vocab().get(token, 0)
+
+    def _convert_id_to_token(self, index: int) -> str:
+        return self.pieces[index]
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        return " ".join(tokens).replace(" ##", "")
+
+
+class _Characters(PreTrainedTokenizer):
+    """One token for each character, as Canine."""
+
+    vocab_size = 0x110000
+
+    def get_vocab(self) -> dict[str, int]:
+        return {}
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        return list(text)
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return ord(token)
+
+    def _convert_id_to_token(self, index: int) -> str:
+        return chr(index)
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        return "".join(tokens)
+
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "byte-level": lambda: _byte_level(trim=False, prefix=False),
+    "byte-level, trimmed": lambda: _byte_level(trim=True, prefix=False),
+    "byte-level, trimmed, prefix": lambda: _byte_level(trim=True, prefix=True),
+    "word-piece": _word_piece,
+    "sentence-piece": _sentence_piece,
+    "metaspace": _metaspace,
+    "word-level": _word_level,
+    "python": _Python,
+    "characters": _Characters,
+    "byt5": ByT5Tokenizer,
+}
+LOSSLESS = [kind for kind in KINDS if kind.startswith("byte-level") or kind in ("sentence-piece", "characters", "byt5")]
+
+
+@cache
+def tokenizer(kind: str) -> Any:
+    return KINDS[kind]()
+
+
+def cut(text: str, kind: str) -> list[tuple[str, str]]:
+    return [(token.token, token.text) for token in encode(text, tokenizer(kind)).tokens]
+
+
+SIGNS = [
+    "🙂",
+    "👩‍❤️‍👨",
+    "🇫🇷",
+    "👍🏽",
+    "1️⃣",
+    "日",
+    "本",
+    "カ",
+    "שלום",
+    "\u0301",
+    "é",
+    "ß",
+    "Ĳ",
+    "ﬁ",
+    "क्षि",
+    "\u200f",
+    "</s>",
+    "[MASK]",
+]
+TEXTS = st.lists(
+    st.sampled_from(["Paris", " Paris", "is", "go", "ing", "don't", "3.5", ". ", " ", "  ", "\n", "\r\n", "\t", "…"])
+    | st.sampled_from(SIGNS)
+    | st.characters(exclude_categories=["Cs"], exclude_characters="▁"),  # which sentence-piece reads as a space
+    min_size=1,
+    max_size=12,
+).map("".join)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40, deadline=None)
+@given(text=TEXTS)
+def test_every_token_knows_its_place(kind: str, text: str) -> None:
+    model_ids = tokenizer(kind)(text)["input_ids"]
+    try:
+        encoded = encode(text, tokenizer(kind))
+    except InputError:
+        assert not tokenizer(kind)(text, add_special_tokens=False)["input_ids"]
+        return
+    assert encoded.ids == model_ids
+    assert [token.index for token in encoded.tokens] == list(range(len(model_ids)))
+    for token in encoded.tokens:
+        assert 0 <= token.start <= token.end <= len(text)
+        assert token.text == text[token.start : token.end]
+        assert token.text.isspace() or token.text == token.text.lstrip()
+        assert not token.special or token.start == token.end
+    starts = [token.start for token in encoded.tokens]
+    assert starts == sorted(starts)
+    if kind in LOSSLESS:
+        covered = {place for token in encoded.tokens for place in range(token.start, token.end)}
+        assert {place for place, character in enumerate(text) if not character.isspace()} <= covered
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LOSSLESS if "prefix" not in kind and kind != "sentence-piece"])
+@settings(max_examples=30, deadline=None)
+@given(text=TEXTS.filter(lambda text: "</s>" not in text))  # added tokens may take the spaces around them
+def test_targets_of_lossless_tokenizers_spell_themselves(kind: str, text: str) -> None:
+    ids = token_ids(text, tokenizer(kind))
+    assert tokenizer(kind).decode(ids, clean_up_tokenization_spaces=False) == text
+
+
+def test_byte_level_tokens_read_as_text() -> None:
+    for kind in ("byte-level", "byte-level, trimmed", "byte-level, trimmed, prefix"):
+        tokens = cut("x Paris is", kind)
+        assert tokens[-2:] == [(" Paris", "Paris"), (" is", "is")]
+    parts = cut("🙃", "byte-level")
+    assert len(parts) > 1
+    assert {text for _, text in parts} == {"🙃"}
+    assert "".join(token for token, _ in parts) == "<0xF0><0x9F><0x99><0x83>"
+
+
+def test_trimmed_offsets_get_their_spaces_back() -> None:
+    tokens = encode("a  z", tokenizer("byte-level, trimmed")).tokens
+    assert [(token.token, token.start, token.end) for token in tokens] == [
+        ("a", 0, 1),
+        (" ", 1, 2),
+        (" ", 2, 3),
+        ("z", 3, 4),
+    ]
+
+
+def test_word_piece_keeps_its_entries_and_special_tokens() -> None:
+    tokens = encode("Going [MASK] Café!", tokenizer("word-piece")).tokens
+    assert [(t.token, t.text, t.special) for t in tokens] == [
+        ("[CLS]", "", True),
+        ("go", "Go", False),
+        ("##ing", "ing", False),
+        ("[MASK]", "[MASK]", False),
+        ("cafe", "Café", False),
+        ("[UNK]", "!", False),
+        ("[SEP]", "", True),
+    ]
+    assert (tokens[-1].start, tokens[-1].end) == (18, 18)
+
+
+def test_sentence_piece_dummy_space_stands_for_nothing() -> None:
+    tokens = encode("日 Paris", tokenizer("sentence-piece")).tokens
+    assert [(t.token, t.start, t.end) for t in tokens] == [
+        ("<s>", 0, 0),
+        (" ", 0, 0),
+        ("<0xE6>", 0, 1),
+        ("<0x97>", 0, 1),
+        ("<0xA5>", 0, 1),
+        (" Paris", 2, 7),
+    ]
+
+
+def test_python_tokenizers_are_aligned() -> None:
+    tokens = encode("Nice Dublin is CAFÉ Paris ??", tokenizer("python")).tokens
+    assert [(t.token, t.text) for t in tokens] == [
+        ("[CLS]", ""),
+        ("ni", "Ni"),
+        ("##ce", "ce"),
+        ("[UNK]", "Dublin"),
+        ("is", "is"),
+        ("cafe", "CAFÉ"),
+        ("pa", "Pa"),
+        ("##ris", "ris"),
+        ("[UNK]", "??"),
+        ("[SEP]", ""),
+    ]
+    assert [t.index for t in tokens if t.special] == [0, 9]
+    assert cut("né🙂", "byt5") == [("n", "n"), ("<0xC3>", "é"), ("<0xA9>", "é")] + [
+        (f"<0x{byte:02X}>", "🙂") for byte in "🙂".encode()
+    ] + [("</s>", "")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "string", "expected"),
+    [
+        ("byte-level", " Paris", [" Paris"]),
+        ("byte-level", "Paris", ["Pa", "ris"]),
+        ("byte-level, trimmed, prefix", "Paris", ["Pa", "ris"]),
+        ("byte-level, trimmed, prefix", " Paris", [" Paris"]),
+        ("byte-level", "\n", ["\n"]),
+        ("sentence-piece", " Paris", [" Paris"]),
+        ("sentence-piece", "Paris", ["Paris"]),
+        ("sentence-piece", " New York", [" New", " York"]),
+        ("sentence-piece", "New", ["N", "e", "w"]),
+        ("sentence-piece", " 🙂", [" ", "<0xF0>", "<0x9F>", "<0x99>", "<0x82>"]),
+        ("sentence-piece", "\n", ["\n"]),
+        ("sentence-piece", "</s>", ["</s>"]),
+        ("word-piece", " Paris", ["paris"]),
+        ("word-piece", "going", ["go", "##ing"]),
+        ("word-piece", "##ing", ["##ing"]),
+        ("word-piece", "[MASK]", ["[MASK]"]),
+        ("word-level", " blue", ["blue"]),
+        ("word-level", "<unk>", ["<unk>"]),
+        ("characters", "é", ["é"]),
+        ("python", "Nice", ["ni", "##ce"]),
+    ],
+)
+def test_target_ids(kind: str, string: str, expected: list[str]) -> None:
+    ids = token_ids(string, tokenizer(kind))
+    assert surfaces(ids, tokenizer(kind)) == expected
+
+
+@pytest.mark.parametrize(("kind", "string"), [("word-level", " zzz"), ("word-piece", "zzz"), ("python", "zzz")])
+def test_unknown_targets_are_refused(kind: str, string: str) -> None:
+    with pytest.raises(InputError, match="not in the model's vocabulary"):
+        token_ids(string, tokenizer(kind))
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "a \ud83d b"])
+def test_texts_without_tokens_are_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        encode(text, tokenizer("word-piece"))
+    with pytest.raises(InputError):
+        token_ids(text, tokenizer("word-piece"))
+
+
+def test_text_must_be_a_string() -> None:
+    with pytest.raises(InputError, match="must be a string, not bytes"):
+        encode(b"abc", tokenizer("word-piece"))  # type: ignore[arg-type]
+
+
+def test_entries_beyond_the_vocabulary_have_a_name() -> None:
+    assert surfaces([4, 5000], tokenizer("word-level")) == ["blue", "<5000>"]
+
+
+def test_tokenizer_is_left_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    ours = _sentence_piece()
+    ours.backend_tokenizer.enable_truncation(3, stride=1, direction="left")
+    ours.backend_tokenizer.enable_padding(pad_id=2, pad_token="</s>", length=9, direction="left")
+    ours.backend_tokenizer.encode_special_tokens = True
+    backend, attributes = ours.backend_tokenizer.to_str(), copy.deepcopy(ours.__dict__ | {"_tokenizer": None})
+    encoded = encode("Paris is Paris is Paris", ours)
+    assert token_ids(" New York", ours) == token_ids(" New York", tokenizer("sentence-piece"))
+    assert encoded == encode("Paris is Paris is Paris", tokenizer("sentence-piece"))  # neither cut nor padded
+    assert ours.backend_tokenizer.to_str() == backend
+    assert ours.backend_tokenizer.encode_special_tokens
+    assert ours.__dict__ | {"_tokenizer": None} == attributes
+    assert "longer than" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Don't stop: it's 3.14!", ["Don't", "stop", ":", "it's", "3.14", "!"]),
+        ("l’homme 'quoted' the dogs' tail", ["l’homme", "'", "quoted", "'", "the", "dogs", "'", "tail"]),
+        ("snake_case a-b ...", ["snake_case", "a", "-", "b", ".", ".", "."]),
+        ("日本のカメラ ok", ["日", "本", "の", "カ", "メ", "ラ", "ok"]),
+        ("שלום, עולם", ["שלום", ",", "עולם"]),
+        ("cafe\u0301 हिन्दी می‌خواهم", ["cafe\u0301", "हिन्दी", "می‌خواهم"]),
+        ("hi👩‍❤️‍👨👍🏽🇫🇷🇩🇪 1️⃣🏴󠁧󠁢󠁥󠁮󠁧󠁿", ["hi", "👩‍❤️‍👨", "👍🏽", "🇫🇷", "🇩🇪", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]),
+        (" \n\t", []),
+    ],
+)
+def test_words(text: str, expected: list[str]) -> None:
+    assert [text[start:end] for start, end in words(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It rains. Does it?  Yes!", ["It rains.", "Does it?", "Yes!"]),
+        ("Dr. A. Smith paid $3.50. He left", ["Dr. A. Smith paid $3.50.", "He left"]),
+        ("“What?” he asked. (Then he left.) Good...", ["“What?” he asked.", "(Then he left.)", "Good..."]),
+        ("the hat is red . the bag is blue .", ["the hat is red .", "the bag is blue ."]),
+        ("今日は。元気！はい", ["今日は。", "元気！", "はい"]),
+        ("one\n\n two\r\nthree", ["one", "two", "three"]),
+    ],
+)
+def test_sentences(text: str, expected: list[str]) -> None:
+    assert [text[start:end] for start, end in sentences(text)] == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS)
+def test_words_and_sentences_cover_the_text_once(text: str) -> None:
+    visible = [place for place, character in enumerate(text) if not character.isspace()]
+    for spans in (words(text), sentences(text)):
+        places = [place for start, end in spans for place in range(start, end)]
+        assert len(places) == len(set(places))
+        assert places == sorted(places)
+        assert [place for place in places if not text[place].isspace()] == visible
+        assert all(text[start:end] == text[start:end].strip() != "" for start, end in spans)
+
+
+def _token(index: int, start: int, end: int, special: bool = False) -> Token:
+    return Token(index, 0, "", "x" * (end - start), start, end, special)
+
+
+def test_tokens_go_to_the_span_they_share_most_with() -> None:
+    tokens = [
+        _token(0, 0, 0, special=True),
+        _token(1, 0, 0),
+        _token(2, 0, 4),
+        _token(3, 4, 6),
+        _token(4, 6, 7),
+        _token(5, 7, 8),
+    ]
+    assert group(tokens, [(0, 1), (1, 5), (5, 6), (7, 9), (9, 10)]) == [
+        (None, (0,)),  # special
+        (0, (1,)),  # without characters, at the start of the first span
+        (1, (2, 3)),  # 3 of 4 characters; and as many in the next span: the first
+        (2, ()),
+        (None, (4,)),  # outside
+        (3, (5,)),
+        (4, ()),
+    ]
+    # Spans may overlap and come in any order; the numbers are theirs.
+    assert group(tokens[2:3], [(3, 9), (0, 9)]) == [(1, (0,)), (0, ())]
