@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import csv as reader
+import io
+from collections.abc import Callable
+
+import examples
+
+from lxtlike.render import csv, tsv
+
+
+def test_csv_gives_everything_back() -> None:
+    made = examples.hostile()
+    rows = list(reader.DictReader(io.StringIO(csv(made), newline="")))
+    assert [row["text"] for row in rows] == [token["text"] for token in made["tokens"]]
+    assert [row["token"] for row in rows] == [token["token"] for token in made["tokens"]]
+    assert [float(row["relevance"]) for row in rows] == [token["relevance"] for token in made["tokens"]]
+    assert {row["special"] for row in rows} == {"false"}
+
+
+def test_columns() -> None:
+    assert csv(examples.classifier()).startswith(
+        "index,id,token,text,start,end,special,relevance\n0,100,[CLS],,0,0,true,0.6"
+    )
+    lines = csv(examples.words()).splitlines()
+    assert lines[0] == "index,text,start,end,tokens,relevance"
+    assert lines[3].startswith('2,"gorgeous,",2,11,2 3,1.8')
+
+
+def test_tsv_is_one_harmless_line_a_row() -> None:
+    made = examples.hostile()
+    lines = tsv(made).split("\n")
+    assert lines.pop() == ""
+    assert len(lines) == 1 + len(made["tokens"])
+    assert all(line.count("\t") == 7 for line in lines)
+    assert all(c == "\t" or c.isprintable() for line in lines for c in line)
+    assert lines[2].split("\t")[3] == r" \x1b[31mred\x1b[0m\x1b]0;title\x07"
+    assert lines[4].split("\t")[3] == r" \u202eevil\u202c"
+    assert lines[9].split("\t")[3] == r" a\tb\r\nc"
+
+
+def test_tsv_escapes_the_escape() -> None:
+    made = examples.result("\\t", [examples.token(0, "\\t", 0, 1.0)])
+    assert tsv(made).splitlines()[1].split("\t")[3] == "\\\\t"
+
+
+def test_snapshots(snapshot: Callable[[str, str], None]) -> None:
+    snapshot("hostile.csv", csv(examples.hostile()))
+    snapshot("words.tsv", tsv(examples.words()))
