@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +106,7 @@ def load(
     Raises:
         InputError: for whatever is wrong with the arguments or the files, in one sentence that says what to do.
     """
-    if task != "auto" and task not in TASKS:
-        raise InputError(f"there is no task {task!r}: {one_of(task, ('auto', *TASKS))}")
+    _check_task(task)
     _check_placement(dtype, device, device_map)
     if model is None:
         model = next((name for name, does in BUNDLED.items() if task in ("auto", does)), None)
@@ -119,7 +118,7 @@ def load(
         _check_files(source)
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": source.local}
         config = _read_config(source, options)
-        task = _resolve_task(config, task, source.name)
+        task = _resolve_task(config, config.architectures or [], task, source.name)
         tokenizer = _read_tokenizer(source, config, options, need_tokenizer)
         loaded = _read_model(source, task, options | {"dtype": dtype or "auto", "device_map": device_map})
         if device is not None:
@@ -282,25 +281,25 @@ def _read_tokenizer(
 
 
 def task_of(model: PreTrainedModel, task: str | None = None) -> str:
-    """The task of a model one already has: as given, or told from its class.
+    """The task of a model one already has: told from its class, or `task` where that fits.
 
     Raises:
-        InputError: unknown task, or none was given and the class does not tell it.
+        InputError: unknown task, one that the model was not made for, or none was given and the class does not tell it.
     """
-    if task is not None and task != "auto":
-        if task not in TASKS:
-            raise InputError(f"there is no task {task!r}: {one_of(task, ('auto', *TASKS))}")
-        return task
-    for cls in type(model).__mro__:
-        told = next((name for name, known in TASKS.items() if cls.__name__.endswith(known.suffixes)), None)
-        if told is not None:
-            return told
-    raise InputError(f"the task of {type(model).__name__} cannot be told: pass task, one of {', '.join(TASKS)}")
+    if task is not None:
+        _check_task(task)
+    classes = [cls.__name__ for cls in type(model).__mro__]
+    return _resolve_task(model.config, classes, task or "auto", type(model).__name__)
 
 
-def _task_of(config: PreTrainedConfig) -> str | None:
-    """The task that the architecture's name tells, if any."""
-    for architecture in config.architectures or ():
+def _check_task(task: str) -> None:
+    if task != "auto" and task not in TASKS:
+        raise InputError(f"there is no task {task!r}: {one_of(task, ('auto', *TASKS))}")
+
+
+def _told(architectures: Sequence[str], config: PreTrainedConfig) -> str | None:
+    """The task that the names of architectures tell, the first one first."""
+    for architecture in architectures:
         for name, task in TASKS.items():
             if architecture.endswith(task.suffixes):
                 # Vision-language decoders end like sequence-to-sequence models; on text they are causal.
@@ -308,29 +307,24 @@ def _task_of(config: PreTrainedConfig) -> str | None:
     return None
 
 
-def _resolve_task(config: PreTrainedConfig, task: str, name: str) -> str:
+def _resolve_task(config: PreTrainedConfig, architectures: Sequence[str], task: str, name: str) -> str:
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
 
-    told = _task_of(config)
-    architecture = ", ".join(config.architectures or ()) or "no architecture in its config"
-    if task == "auto":
-        if told is None:
-            raise InputError(f"the task of {name!r} cannot be told ({architecture}): choose a task, {', '.join(TASKS)}")
-        return told
-    if told == task:
-        return task
-    # transformers would load an encoder as a decoder without a word, and its "next token" would mean nothing.
-    encoder = config.model_type in ENCODERS and not getattr(config, "is_decoder", False)
-    if task == "causal-lm" and encoder:
+    told = _told(architectures, config)
+    asked = told if task == "auto" else task
+    made = f"({architectures[0]})" if architectures else "(no architecture in its config)"
+    if asked is None:
+        raise InputError(f"the task of {name!r} {made} cannot be told: choose a task, {', '.join(TASKS)}")
+    # transformers loads an encoder as a decoder without a word, and its "next token" would mean nothing.
+    decoder = getattr(config, "is_decoder", False) or getattr(config, "causal", False)
+    if asked == "causal-lm" and config.model_type in ENCODERS and not decoder:
+        other = f"task {told}" if told not in (None, asked) else "another task"
         raise InputError(
-            f"{name!r} is an encoder-only model ({architecture}) and predicts no next token: "
-            f"choose {'task ' + told if told else 'another task'} or a causal language model"
+            f"{name!r} is an encoder-only model {made} and predicts no next token: choose {other} or a causal language model"
         )
-    if told is not None:
-        raise InputError(
-            f"{name!r} is a {told} model ({architecture}): choose task {told} or a model trained for {task}"
-        )
-    return task
+    if told not in (None, asked):
+        raise InputError(f"{name!r} is a {told} model {made}: choose task {told} or a model trained for {asked}")
+    return asked
 
 
 def _read_model(source: _Source, task: str, options: dict[str, Any]) -> PreTrainedModel:

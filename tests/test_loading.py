@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
+from transformers import BertLMHeadModel, LlamaForCausalLM
 
 from lxtlike import loading
 from lxtlike.errors import InputError
-from lxtlike.loading import TASKS, load, quiet
+from lxtlike.loading import TASKS, load, quiet, task_of
 
 KINDS = ("causal-lm", "masked-lm", "sequence-classification", "seq2seq-lm")
 
@@ -54,8 +55,23 @@ def test_the_task_is_told_from_the_architecture(kind: str, folders: dict[str, Pa
 
 def test_a_decoder_with_images_is_causal_on_text() -> None:
     config = tiny_models.model("causal-lm").config
-    config.architectures = ["Gemma3ForConditionalGeneration"]
-    assert loading._task_of(config) == "causal-lm"
+    assert loading._told(["Gemma3ForConditionalGeneration"], config) == "causal-lm"
+
+
+def test_the_task_of_a_model_one_has() -> None:
+    class Own(LlamaForCausalLM):
+        """Somebody's subclass."""
+
+    own = Own(tiny_models.model("causal-lm").config)
+    assert task_of(own) == task_of(own, "auto") == task_of(own, "causal-lm") == "causal-lm"
+    with pytest.raises(InputError, match=r"is a causal-lm model .*: choose task causal-lm"):
+        task_of(own, "masked-lm")
+    with pytest.raises(InputError, match="encoder-only"):
+        task_of(BertLMHeadModel(tiny_models.model("masked-lm").config))
+    with pytest.raises(InputError, match="no task 'chat'"):
+        task_of(own, "chat")
+    with pytest.raises(InputError, match=r"the task of 'LlamaModel' \(LlamaModel\) cannot be told"):
+        task_of(own.model)
 
 
 def test_weights_keep_their_dtype_unless_told(copy: Callable[[str], Path]) -> None:
@@ -148,7 +164,7 @@ def truncated(folder: Path) -> None:
         (lambda folder: edit_config(folder, model_type="unheard-of"), "the config of .* `unheard-of`"),
         (lambda folder: edit_config(folder, hidden_size=32), "the weights of .* belong together"),
         (lambda folder: edit_config(folder, num_hidden_layers=3), r"no trained weights for causal-lm \(9 missing"),
-        (lambda folder: edit_config(folder, architectures=["LlamaModel"]), r"cannot be told \(LlamaModel\).*causal-lm"),
+        (lambda folder: edit_config(folder, architectures=["LlamaModel"]), r"\(LlamaModel\) cannot be told: .*causal-lm"),
         (
             lambda folder: edit_config(folder, model_type="own", auto_map={"AutoConfig": "own.Config"}),
             "its own Python code.*trust_remote_code",
