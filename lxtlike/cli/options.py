@@ -1,0 +1,62 @@
+"""Options that several commands share: each named, explained and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lxtlike.errors import InputError
+from lxtlike.loading import BUNDLED, DTYPES, TASKS, one_of
+
+
+def among(option: str, allowed: tuple[str, ...]) -> Callable[[str | None], str | None]:
+    """A callback that refuses what is not in `allowed` and says what is."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in allowed:
+            raise InputError(f"{option} {value!r} does not exist: {one_of(value, allowed)}")
+        return value
+
+    return check
+
+
+def choice(option: str, allowed: tuple[str, ...], text: str) -> typer.models.OptionInfo:
+    """An option with one of a few values."""
+    info: typer.models.OptionInfo = typer.Option(
+        option, metavar="|".join(allowed), callback=among(option, allowed), help=text
+    )
+    return info
+
+
+_MODEL = f"A model folder, a hub id, or a bundled model ({', '.join(BUNDLED)})."
+
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID_OR_PATH", help=_MODEL)]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
+Task = Annotated[str, choice("--task", ("auto", *TASKS), "What the model does; auto: as its config says.")]
+Composite = Annotated[
+    str,
+    typer.Option(
+        "--composite",
+        metavar="NAME_OR_YAML",
+        help="Which rules: a name (see `lxtlike composites`), name:parameter=value, or a YAML file.",
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="Where the model runs, such as cuda:0; without it the CPU.")
+]
+DeviceMap = Annotated[str | None, typer.Option("--device-map", help="auto or balanced: spread over what there is.")]
+Dtype = Annotated[str | None, choice("--dtype", DTYPES, "Of the weights; auto: as they are stored.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to stdout.")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the warnings of libraries.")]
+Color = Annotated[
+    str, choice("--color", ("auto", "always", "never"), "auto: where stdout is a terminal and NO_COLOR is not set.")
+]
+Top = Annotated[int, typer.Option("--top", min=0, metavar="N", help="How many tokens for and against to list.")]

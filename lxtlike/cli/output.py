@@ -1,0 +1,71 @@
+"""Where data goes: to stdout, or to a file that is either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Literal
+
+from lxtlike.errors import InputError
+
+
+def checked(output: Path | None) -> Path | None:
+    """`output`, after making sure that it can be written, before anything is computed.
+
+    Raises:
+        InputError: its folder does not exist or cannot be written to, or it is a folder itself.
+    """
+    if output is None:
+        return None
+    output = output.expanduser()
+    folder = output.resolve().parent
+    if output.is_dir():
+        raise InputError(f"output {str(output)!r} is a folder: give the path of a file in it")
+    if not folder.is_dir():
+        raise InputError(f"the output folder {str(folder)!r} does not exist: create it or choose another")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"the output folder {str(folder)!r} cannot be written to: choose another")
+    return output
+
+
+def write(data: str, output: Path | None) -> None:
+    """Write `data` in UTF-8 to `output` (a temporary name, then renamed) or, where that is None, to stdout."""
+    if output is None:
+        _print(data)
+        return
+    path = output.resolve()  # a link keeps pointing to its file
+    if path.exists() and not path.is_file():
+        path.write_text(data, encoding="utf-8")  # a device or a pipe: nothing to rename
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(data, encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _print(data: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    # A terminal that lacks a character shows an escape of it instead of stopping the command.
+    sys.stdout.write(data.encode(encoding, "backslashreplace").decode(encoding))
+    if not data.endswith("\n"):
+        sys.stdout.write("\n")
+
+
+def colours(color: str, output: Path | None) -> bool | Literal["truecolor", "256"]:
+    """What `render.terminal` takes as `color`, for ``--color auto|always|never``.
+
+    ``always`` does not ask the environment whether there is a terminal, only how many colours it has.
+    """
+    if color == "always":
+        return "truecolor" if os.environ.get("COLORTERM") in ("truecolor", "24bit") else "256"
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return color == "auto" and output is None and sys.stdout.isatty() and not plain
+
+
+def columns() -> int:
+    """Width for people: the terminal's, at most 120."""
+    return min(shutil.get_terminal_size().columns, 120)
