@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -99,7 +98,7 @@ class Explainer:
     @overload
     def explain(
         self,
-        text: Sequence[str],
+        text: list[str] | tuple[str, ...],
         target: str | int | None = None,
         *,
         contrast: str | int | None = None,
@@ -111,7 +110,7 @@ class Explainer:
 
     def explain(
         self,
-        text: str | Sequence[str],
+        text: str | list[str] | tuple[str, ...],
         target: str | int | None = None,
         *,
         contrast: str | int | None = None,
@@ -319,4 +318,5 @@ def _bundled(task: str) -> Explainer:
 
 def explain(text: str, target: str | int | None = None, *, task: str = "auto", **options: Any) -> Attribution:
     """Explain a text with the bundled model for `task` (a language model for "auto"); options as in `Explainer.explain`."""
-    return _bundled(task).explain(text, target, **options)
+    attribution: Attribution = _bundled(task).explain(text, target, **options)
+    return attribution

@@ -1,7 +1,7 @@
 """The fast lane: recognised modules run in one step, with the same numbers as their operations' rules.
 
-RMS norms are recognised by what they compute, not by their family: a module named ``*RMSNorm`` whose output on a probe equals
-``x / rms(x) * w`` or ``x / rms(x) * (1 + w)``. Gated products have their fast form in `lxtlike.rules.product`.
+RMS norms are recognised by what they compute, not by their name or family: a module with one weight and an epsilon whose
+output on a probe equals ``x / rms(x) * w`` or ``x / rms(x) * (1 + w)``. Gated products have their fast form in `lxtlike.rules.product`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
     if "norm" not in composite.rules or composite.rules["norm"].name != "constant":
         return
     for module in model.modules():
-        if not type(module).__name__.endswith("RMSNorm") or isinstance(module, nn.RMSNorm):
-            continue
+        if isinstance(module, nn.RMSNorm) or _epsilon(module) is None:
+            continue  # torch's own is one operation already
         if module not in _OFFSETS:
             _OFFSETS[module] = _probe(module)
         offset = _OFFSETS[module]
@@ -51,7 +51,7 @@ def _rms_norm(module: nn.Module, offset: float) -> ModuleRule:
 
 
 def _scale(module: nn.Module, x: Tensor) -> Tensor:
-    return torch.rsqrt(wide(x.detach()).square().mean(-1, keepdim=True) + _epsilon(module))
+    return torch.rsqrt(wide(x.detach()).square().mean(-1, keepdim=True) + (_epsilon(module) or 0.0))
 
 
 def _weight(module: nn.Module, offset: float) -> Tensor:
@@ -59,8 +59,9 @@ def _weight(module: nn.Module, offset: float) -> Tensor:
     return weight + offset if offset else weight
 
 
-def _epsilon(module: nn.Module) -> float:
-    return float(getattr(module, "variance_epsilon", getattr(module, "eps", 0.0)))
+def _epsilon(module: nn.Module) -> float | None:
+    found = (getattr(module, name, None) for name in ("variance_epsilon", "eps"))
+    return next((epsilon for epsilon in found if isinstance(epsilon, float)), None)
 
 
 def _probe(module: nn.Module) -> float | None:
