@@ -170,6 +170,8 @@ IDENTITY: dict[str, Activation] = {
     "hardswish": Activation(lambda x: x * min(max(x + 3, 0.0), 6.0) / 6, 0.5),
     "softsign": Activation(lambda x: x / (1 + abs(x)), 1.0),
     "square": Activation(lambda x: x * x, 0.0),
+    "cube": Activation(lambda x: x**3, 0.0),
+    "abs": Activation(abs, 0.0),  # -1 from the left, 1 from the right: by convention the mean.
     "sin": Activation(math.sin, 1.0),
     "erf": Activation(math.erf, 2 / math.sqrt(math.pi)),
 }
@@ -179,6 +181,7 @@ GATES: dict[str, Activation] = {
     "softplus": Activation(_softplus, None),
     "exp": Activation(math.exp, None),
     "cos": Activation(math.cos, None),
+    "sinc": Activation(lambda x: math.sin(math.pi * x) / (math.pi * x) if x else 1.0, None),
     "hardsigmoid": Activation(lambda x: min(max(x + 3, 0.0), 6.0) / 6, None),
 }
 

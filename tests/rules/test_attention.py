@@ -17,6 +17,8 @@ from pairing import Of, assert_same, check, measure, normal
 from reference import Array, Step
 from torch import Tensor, nn
 
+from lxtlike.propagation import propagate
+
 BOTH = pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
 Q, K, V, C = normal(2, 4, 3, 5), normal(2, 4, 6, 5, seed=1), normal(2, 4, 6, 3, seed=2), normal(2, 4, 3, 3, seed=3)
 K2, V2 = K[:, :2], V[:, :2]
@@ -116,6 +118,43 @@ class TestFused:
         one = Step(step.output, (step.coefficients[2],), {})
         check(lambda v: F.scaled_dot_product_attention(q, k, v), one, (V,), C)
         check(lambda v: torch.softmax(q @ k.mT / math.sqrt(5), -1) @ v, one, (V,), C)
+
+    @pytest.mark.parametrize("tracked", ["q", "k", "qk", "kv", "qv"])
+    def test_factors_from_elsewhere_take_no_share(self, tracked: str) -> None:
+        """Each product is halved only where both its factors come from the input (q k and then A v)."""
+        everything = {"q": Q[0], "k": K[0], "v": V[0]}
+        steps = ref.attention(Q[0], K[0], V[0], C[0], "attnlrp")
+        scores = 4.0 * (0.5 if "v" in tracked else 1) * (0.5 if {"q", "k"} <= set(tracked) else 1)
+        shares = {"q": scores, "k": scores, "v": 2.0 * 0.5}
+        coefficients = {name: shares[name] * c for name, c in zip("qkv", steps.coefficients, strict=True)}
+        inputs = tuple(everything[name] for name in tracked)
+        kept = sum(float((everything[n] * coefficients[n]).sum()) for n in tracked)
+        absorbed = {"softmax": float((steps.output * C[0]).sum()) - kept}
+        step = Step(steps.output, tuple(coefficients[name] for name in tracked), absorbed)
+        for spelling in (fused({}), lambda q, k, v: torch.softmax(q @ k.mT / math.sqrt(5), -1) @ v):
+
+            def partial(*given: Tensor, spelling: Callable[..., Tensor] = spelling) -> Tensor:
+                held = {name: torch.tensor(value) for name, value in everything.items()}
+                return spelling(*(held | dict(zip(tracked, given, strict=True))).values())
+
+            check(partial, step, inputs, C[0])
+
+    @BOTH
+    def test_accounts_of_each_item(self, composite: str) -> None:
+        """With items in the leading dimension, every item's ledger closes by itself."""
+        weight, shift = torch.tensor(normal(3, 3)), torch.tensor(normal(3))
+        with_bias = fused(FORMS["bias, mask and scale"])
+        module = Of(lambda q, k, v: F.linear(with_bias(q, k, v), weight, shift))
+        leaves = [torch.tensor(t, requires_grad=True) for t in (Q, K, V)]
+        with propagate(module, composite) as audit:
+            explained = (module(*leaves) * torch.tensor(C)).flatten(1).sum(1)
+            found = torch.autograd.grad(explained.sum(), leaves, allow_unused=True)
+        tokens = sum((t * g).flatten(1).sum(1) for t, g in zip(leaves, found, strict=True) if g is not None)
+        for item in range(2):
+            ledger = audit.ledger(explained[item], tokens[item], item=item)
+            assert ledger.relative_error < 1e-12
+            assert ledger.biases == pytest.approx(float((shift * torch.tensor(C[item])).sum()))
+            assert (ledger.softmax == 0) == (composite == "cp-lrp")
 
 
 class TestEager:
@@ -261,12 +300,15 @@ def llama_block(rule: str) -> tuple[Callable[[Tensor], Tensor], Array, Array, Ca
 
 
 @BOTH
-def test_a_whole_block(composite: str) -> None:
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_whole_block(fast: bool, composite: str) -> None:
     forward, x, c, backward = llama_block(composite)
     step = backward(x, c)
     kept = (step.output * c).sum() - (x * step.coefficients[0]).sum()
     assert kept == pytest.approx(sum(step.absorbed.values()), abs=1e-10)
-    check(forward, step, (x,), c, composite)
+    measured = check(forward, step, (x,), c, composite, fast=fast)
+    assert measured.ledger.biases == pytest.approx(step.absorbed["bias"], abs=1e-10)
+    assert measured.ledger.softmax == pytest.approx(step.absorbed["softmax"], abs=1e-10)
 
 
 def test_the_empty_composite_is_the_gradient() -> None:

@@ -218,7 +218,7 @@ class TestEquations:
             actual = ref.elementwise(x, ref.IDENTITY[name], np.ones_like(x)).coefficients[0]
             assert actual == pytest.approx(expected, rel=1e-12, abs=1e-15), name
 
-    @pytest.mark.parametrize("name", ref.IDENTITY)
+    @pytest.mark.parametrize("name", [n for n in ref.IDENTITY if n != "abs"])
     def test_the_value_at_zero_is_the_limit(self, name: str) -> None:
         f, at_zero = ref.IDENTITY[name]
         assert f(-1e-9) / -1e-9 == pytest.approx(at_zero, abs=1e-8)

@@ -1,6 +1,6 @@
-"""Operations that are affine in what is tracked: the plain gradient, and the constant part absorbs ``f(0) * c``.
+"""Linear layers against the oracle, and everything else that is affine in what is tracked.
 
-Here the oracle is the definition itself: torch's own gradient outside `propagate`, and the value at zero.
+Of the latter the oracle is the definition itself: torch's own gradient outside `propagate`, and ``f(0) * c`` absorbed.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import reference as ref
 import torch
 import torch.nn.functional as F
-from pairing import Of, check, normal
+from pairing import Of, check, layer, normal
 from reference import Array, Step
-from torch import Tensor
+from torch import Tensor, nn
 
 from lxtlike.propagation import propagate
 
@@ -21,6 +22,67 @@ X, Y = normal(3, 4), normal(3, 4, seed=1)
 K, K2, L, ROW = (torch.tensor(t) for t in (normal(3, 4, seed=2), normal(3, 4, seed=3), normal(4, 4), normal(4)))
 M = torch.tensor(normal(3, 4, seed=5) > 0)
 COLUMNS = torch.tensor([[0, 2], [1, 1], [3, 0]])
+
+
+W, B, C = normal(5, 4, seed=3), normal(5, seed=4), normal(3, 4, seed=1)
+C5 = normal(3, 5, seed=5)
+TW, TB = torch.tensor(W), torch.tensor(B)
+BOTH = pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
+
+LINEAR: dict[str, Callable[[Tensor], Tensor]] = {
+    "F.linear": lambda x: F.linear(x, TW, TB),
+    "F.linear, keywords": lambda x: F.linear(bias=TB, weight=TW, input=x),
+    "matmul": lambda x: x @ TW.T + TB,
+    "matmul, reflected": lambda x: (TW @ x.T).T + TB,
+    "addmm": lambda x: torch.addmm(TB, x, TW.T),
+    "addmm, keywords": lambda x: torch.addmm(input=2 * TB, mat1=x, mat2=4 * TW.T, beta=0.5, alpha=0.25),
+    "tensor.addmm": lambda x: TB.expand(3, 5).addmm(x, TW.T),
+    "baddbmm": lambda x: torch.baddbmm(4 * TB, x[None], 0.5 * TW.T[None], beta=0.25, alpha=2)[0],
+    "bmm": lambda x: torch.bmm(x[None], TW.T[None])[0] + TB,
+    "einsum": lambda x: torch.einsum("nd,od->no", x, TW) + TB,
+    "einsum, reflected, list": lambda x: torch.einsum("od,nd->no", [TW, x]).add(TB),
+    "conv1d": lambda x: F.conv1d(x.T[None], TW[:, :, None], TB)[0].T,
+    "in place": lambda x: torch.empty(3, 5, dtype=x.dtype).zero_().addmm_(x, TW.T).add_(TB),
+}
+
+
+class TestLinear:
+    @BOTH
+    @pytest.mark.parametrize("spelling", LINEAR.values(), ids=list(LINEAR))
+    def test_spellings(self, spelling: Callable[[Tensor], Tensor], composite: str) -> None:
+        check(spelling, ref.linear(X, W, B, C5), (X,), C5, composite)
+
+    def test_module(self) -> None:
+        module = layer(nn.Linear, 4, 5)
+        check(module, ref.linear(X, module.weight.detach().numpy(), module.bias.detach().numpy(), C5), (X,), C5)
+
+    @pytest.mark.parametrize("epsilon", [0.0, 1e-6, 0.5])
+    def test_epsilon(self, epsilon: float) -> None:
+        step = ref.linear(X, W, B, C5, epsilon)
+        for name in ("F.linear", "addmm, keywords", "conv1d"):
+            check(LINEAR[name], step, (X,), C5, f"epsilon:epsilon={epsilon}")
+
+    def test_additive(self) -> None:
+        check(lambda x: x + TB[:4], ref.add_constant(X, B[:4], C), (X,), C)
+        check(lambda x: TB[:4] - (-x), ref.add_constant(X, B[:4], C), (X,), C)
+        check(lambda x: torch.add(x, TB[:4], alpha=2), ref.add_constant(X, 2 * B[:4], C), (X,), C)
+        check(torch.add, ref.add(X, Y, C), (X, Y), C)
+        check(lambda x, y: x.clone().add_(y), ref.add(X, Y[:1], C), (X, Y[:1]), C)
+        check(lambda x, y: torch.stack([x, y]).sum(0), ref.add(X, Y, C), (X, Y), C)
+
+    def test_reductions(self) -> None:
+        c = C[:, 0]
+        check(lambda x: x.sum(-1), ref.total(X, c), (X,), c)
+        check(lambda x: torch.mean(x, dim=1), ref.total(X, c, mean=True), (X,), c)
+
+    def test_rotary(self) -> None:
+        cos, sin = np.cos(W[:3, :2]), np.sin(W[:3, :2])
+        tc, ts = (torch.tensor(np.concatenate([t, t], 1)) for t in (cos, sin))
+
+        def rotate(x: Tensor) -> Tensor:
+            return x * tc + torch.cat([-x[:, 2:], x[:, :2]], -1) * ts
+
+        check(rotate, ref.rotary(X, cos, sin, C), (X,), C)
 
 
 def assign(x: Tensor, y: Tensor) -> Tensor:
@@ -116,7 +178,7 @@ def oracle(function: Callable[[Tensor, Tensor], Tensor]) -> tuple[Step, Array]:
     return Step(output.detach().numpy(), gradients, {"bias": float((at_zero * torch.tensor(c)).sum())}), c
 
 
-@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
+@BOTH
 @pytest.mark.parametrize("name", AFFINE)
 def test_affine(name: str, composite: str) -> None:
     step, c = oracle(AFFINE[name])
