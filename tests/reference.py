@@ -162,6 +162,7 @@ IDENTITY: dict[str, Activation] = {
     "relu": Activation(lambda x: max(x, 0.0), 0.0),
     "relu_squared": Activation(lambda x: max(x, 0.0) ** 2, 0.0),
     "relu6": Activation(lambda x: min(max(x, 0.0), 6.0), 0.0),
+    "hardtanh": Activation(lambda x: min(max(x, -1.0), 1.0), 1.0),
     "leaky_relu": leaky_relu(0.01),
     "elu": elu(1.0),
     "tanh": Activation(math.tanh, 1.0),

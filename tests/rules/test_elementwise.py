@@ -49,6 +49,7 @@ ACTIVATIONS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
         "operator": lambda x: F.relu(x) ** 2,
     },
     "relu6": {"F": F.relu6, "clamp": lambda x: x.clamp(0, 6), "hardtanh": lambda x: F.hardtanh(x, 0.0, 6.0)},
+    "hardtanh": {"F": F.hardtanh, "module": nn.Hardtanh(), "clamp": lambda x: torch.clamp(x, min=-1, max=1)},
     "leaky_relu": {"F": F.leaky_relu, "keyword": lambda x: F.leaky_relu(input=x, negative_slope=0.01)},
     "elu": {"F": F.elu, "in place": lambda x: F.elu_(x.clone())},
     "tanh": {"torch": torch.tanh, "F": F.tanh, "method": lambda x: x.tanh(), "in place": lambda x: x.clone().tanh_()},
