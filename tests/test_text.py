@@ -1,6 +1,7 @@
 """Text: offsets, readable entries, target ids, words and sentences, for every kind of tokenizer."""
 
 import copy
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -335,6 +336,7 @@ def test_text_must_be_a_string() -> None:
 
 def test_entries_beyond_the_vocabulary_have_a_name() -> None:
     assert surfaces([4, 5000], tokenizer("word-level")) == ["blue", "<5000>"]
+    assert surfaces([9, 5000], tokenizer("python")) == [".", "<5000>"]
 
 
 def test_tokenizer_is_left_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
@@ -382,6 +384,14 @@ def test_words(text: str, expected: list[str]) -> None:
 )
 def test_sentences(text: str, expected: list[str]) -> None:
     assert [text[start:end] for start, end in sentences(text)] == expected
+
+
+@pytest.mark.parametrize("text", ["." * 20_000, "A. " * 7_000, "🏴\u200d\u0301" * 7_000, '."' * 10_000, "'" * 20_000])
+def test_no_text_is_slow_to_cut(text: str) -> None:
+    began = time.process_time()
+    words(text)
+    sentences(text)
+    assert time.process_time() - began < 5.0  # quadratic time takes longer
 
 
 @settings(max_examples=200, deadline=None)

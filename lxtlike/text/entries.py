@@ -17,7 +17,7 @@ class Tokenizer(Protocol):
 
 
 def surfaces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
-    """The readable entries of token ids, as in `Token.token`."""
+    """The readable entries of token ids, as in `Token.token`; ``<123>`` for an id that the vocabulary does not have."""
     entries = Entries(tokenizer)
     return [entries.surface(int(token_id)) for token_id in ids]
 
@@ -70,7 +70,10 @@ class Entries:
         return token_id if token_id in self._added else None
 
     def _utf8(self, token_id: int) -> bytes:
-        piece = self._tokenizer.convert_ids_to_tokens(token_id)
+        try:
+            piece = self._tokenizer.convert_ids_to_tokens(token_id)
+        except (IndexError, KeyError, OverflowError, TypeError, ValueError):
+            piece = None
         if piece is None:  # an id that the vocabulary does not have (a padded embedding matrix)
             return f"<{token_id}>".encode()
         piece = str(piece)

@@ -23,11 +23,13 @@ def align(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> list[Span]:
     found = _locate(text, decode, lambda character: character)
     if None in found:
         found = max(found, _locate(text, decode, _folded), key=lambda spans: len(spans) - spans.count(None))
+    stops = [len(text)]  # where the next token that was found starts
+    for span in reversed(found):
+        stops.append(stops[-1] if span is None else span[0])
     filled: list[Span] = []
     end = 0
-    for index, span in enumerate(found):
+    for span, stop in zip(found, stops[-2::-1], strict=True):
         if span is None:
-            stop = next((later[0] for later in found[index:] if later is not None), len(text))
             gap = text[end:stop]
             span = (stop - len(gap.lstrip()), end + len(gap.rstrip())) if gap.strip() else (end, end)
         else:

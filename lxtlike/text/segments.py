@@ -27,7 +27,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
     for line in _LINE.finditer(text):
         start = line.start()
         for stop in _STOP.finditer(text, line.start(), line.end()):
-            if not _ABBREVIATED.search(text, start, stop.end()):
+            if not _ABBREVIATED.search(text, max(start, stop.end() - 6), stop.end()):
                 spans.append((start, stop.end()))
                 start = stop.end()
         spans.append((start, line.end()))
@@ -36,9 +36,9 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
-# Not before a lower-case letter after a closing quote: "What?" he asked.
-_STOP = re.compile(r"[.!?…؟۔।॥]+[\"'”’»)\]]*(?=\s)(?!(?<=[\"'”’»])\s+[a-z])|[。！？｡]+[」』”’）]*")
-_ABBREVIATED = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|cf|No|Fig|Eq)\.$")
+# Not before a lower-case letter after a closing quote: "What?" he asked. The first look-behind keeps it linear.
+_STOP = re.compile(r"(?<![.!?…؟۔।॥])[.!?…؟۔।॥]+[\"'”’»)\]]*(?=\s)(?!(?<=[\"'”’»])\s+[a-z])|[。！？｡]+[」』”’）]*")
+_ABBREVIATED = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|cf|Fig|Eq)\.$")
 
 _KANA_AND_HAN = re.compile(
     "[\u3005-\u3007\u3021-\u3029\u3040-\u30fa\u30fc-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff"
