@@ -204,7 +204,7 @@ class Attribution:
         """
         content = self.to_json() + "\n"
         try:
-            target = Path(path)
+            target = Path(path).resolve()  # a link keeps pointing to its file
             temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
             try:
                 temporary.write_text(content, encoding="utf-8")
