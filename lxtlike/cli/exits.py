@@ -28,6 +28,8 @@ def guarded(run: Callable[[Sequence[str]], object], words: Sequence[str]) -> int
             if not debug:
                 warnings.simplefilter("ignore")  # of libraries, for their developers; ours are log lines
             code = run(words)
+        if code == INTERRUPTED:  # newer versions of typer turn the exception into this
+            return _end("interrupted", INTERRUPTED, debug)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:

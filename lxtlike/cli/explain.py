@@ -57,7 +57,7 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Explain one prediction: how much each token of TEXT speaks for or against it."""
-    file = output.checked(file)
+    file = file and output.checked(file)
     chosen_target = _text_or_id("--target", target, target_id)
     chosen_contrast = _text_or_id("--contrast", contrast, contrast_id)
     given = _read(text)

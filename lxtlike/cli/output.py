@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from lxtlike.errors import InputError
 
 
-def checked(output: Path | None) -> Path | None:
+def checked(output: Path, *, make_folder: bool = False) -> Path:
     """`output`, after making sure that it can be written, before anything is computed.
 
     Raises:
         InputError: its folder does not exist or cannot be written to, or it is a folder itself.
     """
-    if output is None:
-        return None
     output = output.expanduser()
     folder = output.resolve().parent
     if output.is_dir():
         raise InputError(f"output {str(output)!r} is a folder: give the path of a file in it")
+    if make_folder:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
     if not folder.is_dir():
         raise InputError(f"the output folder {str(folder)!r} does not exist: create it or choose another")
     if not os.access(folder, os.W_OK):

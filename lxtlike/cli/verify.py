@@ -66,7 +66,7 @@ def command(
     debug: options.Debug = False,
 ) -> int:
     """Load MODEL, say which rule each module gets, and check that relevance is conserved; exit 3 when it is not."""
-    file = output.checked(file)
+    file = file and output.checked(file)
 
     from lxtlike.composites import Composite
     from lxtlike.loading import load, quiet
