@@ -148,6 +148,7 @@ class Explainer:
 
     __call__ = explain
 
+    @torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
     def _explain(self, batch: list[Encoded], target: Target, strict: bool) -> list[Attribution]:
         for encoded in batch:
             self._check_length(encoded)

@@ -45,10 +45,10 @@ class Ledger:
 
     @property
     def relative_error(self) -> float:
-        """``|rest|`` over the sum of the absolute accounts (0 when there is nothing to account for)."""
+        """``|rest|`` over the sum of the absolute accounts; where all are empty, 0 without and 1 with a rest."""
         total = sum(abs(value) for value in self.accounts.values())
         if total == 0.0:
-            return 0.0 if self.rest == 0.0 else float("inf")
+            return float(self.rest != 0.0)
         return abs(self.rest) / total
 
     def to_dict(self) -> dict[str, float]:

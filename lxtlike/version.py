@@ -1,3 +1,6 @@
 """The version of the package, in one place."""
 
 __version__ = "0.1.0"
+
+SCHEMA = "lxtlike/attribution/1"
+"""What the JSON object of one attribution says that it is."""

@@ -7,7 +7,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from operator import index as integer
 from pathlib import Path
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 from lxtlike.attribution import parts
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
 from lxtlike.errors import InputError, LxtlikeError, NumericalError
+from lxtlike.files import write_whole
 from lxtlike.ledger import Ledger
 from lxtlike.text import Token, group, sentences, words
-
-SCHEMA = "lxtlike/attribution/1"
+from lxtlike.version import SCHEMA
 
 Segment: TypeAlias = tuple[int, int] | tuple[str, int, int]
 
@@ -117,9 +116,6 @@ class Attribution:
         """The JSON object ``lxtlike/attribution/1``; with `units`, if the result has them, beside the tokens."""
         relevance = self.token_relevance.tolist()
         units = {} if self.units is None else {"units": [unit.to_dict() for unit in self.units]}
-        ledger = self.ledger.to_dict()
-        if not math.isfinite(ledger["relative_error"]):
-            ledger["relative_error"] = 1.0  # there is nothing but rest, and JSON knows no infinity
         return {
             "schema": SCHEMA,
             "model": self.model,
@@ -130,7 +126,7 @@ class Attribution:
             "target": self.target.to_dict(),
             "tokens": [{**vars(t), "relevance": value} for t, value in zip(self.tokens, relevance, strict=True)],
             **units,
-            "ledger": ledger,
+            "ledger": self.ledger.to_dict(),
             "audit": self.audit.to_dict(),
             "versions": dict(self.versions),
         }
@@ -202,17 +198,8 @@ class Attribution:
         Raises:
             InputError: the path cannot be written to.
         """
-        content = self.to_json() + "\n"
         try:
-            target = Path(path).resolve()  # a link keeps pointing to its file
-            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            try:
-                temporary.write_text(content, encoding="utf-8")
-                os.replace(temporary, target)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink()
-                raise
+            write_whole(Path(path), self.to_json() + "\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(

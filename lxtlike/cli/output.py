@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from lxtlike.errors import InputError
+from lxtlike.files import write_whole
 
 
 def checked(output: Path, *, make_folder: bool = False) -> Path:
@@ -37,24 +38,28 @@ def write(data: str, output: Path | None) -> None:
     if output is None:
         _print(data)
         return
-    path = output.resolve()  # a link keeps pointing to its file
+    path, content = output.resolve(), _encoded(data, "utf-8")  # a link keeps pointing to its file
     if path.exists() and not path.is_file():
-        path.write_text(data, encoding="utf-8")  # a device or a pipe: nothing to rename
+        path.write_bytes(content)  # a device or a pipe: nothing to rename
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(data, encoding="utf-8", newline="")
+        temporary.write_bytes(content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _print(data: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
-    # A terminal that lacks a character shows an escape of it instead of stopping the command.
-    sys.stdout.write(data.encode(encoding, "backslashreplace").decode(encoding))
-    if not data.endswith("\n"):
-        sys.stdout.write("\n")
+    """To stdout: a terminal gets what it can show, a pipe or file always UTF-8."""
+    encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+    sys.stdout.flush()
+    sys.stdout.buffer.write(_encoded(data if data.endswith("\n") else data + "\n", encoding))
+
+
+def _encoded(data: str, encoding: str) -> bytes:
+    """What cannot be encoded (half a surrogate pair in a file's name) becomes an escape, which JSON reads back."""
+    return data.encode(encoding, "backslashreplace")
 
 
 def colours(color: str, output: Path | None) -> bool | Literal["truecolor", "256"]:

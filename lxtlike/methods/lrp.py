@@ -60,21 +60,20 @@ def lrp(
         NumericalError: NaN in the logits, or NaN or inf in the target or in the relevance.
         AuditError: under `strict`.
     """
-    with torch.inference_mode(False):
-        plain = None
-        if compare:
-            with torch.no_grad():
-                plain = read(model(**inputs))
-        with torch.enable_grad(), propagate(model, composite, strict=strict) as audit:
-            with embedding_leaves(model) as leaves:
-                audit.book.items = len(inputs["input_ids"])
-                rows = read(model(**inputs))
-            _check(not bool(rows.isnan().any()), "the model's output is NaN")
-            values = scalar(rows, audit.book)
-            _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
-            if plain is not None:
-                audit.compare(plain, rows)
-            coefficients = torch.autograd.grad(values.sum(), leaves)
+    plain = None
+    if compare:
+        with torch.no_grad():
+            plain = read(model(**inputs))
+    with torch.enable_grad(), propagate(model, composite, strict=strict) as audit:
+        with embedding_leaves(model) as leaves:
+            audit.book.items = len(inputs["input_ids"])
+            rows = read(model(**inputs))
+        _check(not bool(rows.isnan().any()), "the model's output is NaN")
+        values = scalar(rows, audit.book)
+        _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
+        if plain is not None:
+            audit.compare(plain, rows)
+        coefficients = torch.autograd.grad(values.sum(), leaves)
     relevance = (wide(leaves[0].detach()) * wide(coefficients[0])).sum(-1)
     _check(bool(relevance.isfinite().all()), "the relevance is NaN or infinite")
     return Explained(relevance, values.detach(), rows.detach(), audit)

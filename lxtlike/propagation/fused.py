@@ -1,7 +1,8 @@
 """The fast lane: recognised modules run in one step, with the same numbers as their operations' rules.
 
 RMS norms are recognised by what they compute, not by their name or family: a module with one weight and an epsilon whose
-output on a probe equals ``x / rms(x) * w`` or ``x / rms(x) * (1 + w)``. Gated products have their fast form in `lxtlike.rules.product`.
+output on a probe equals ``x / rms(x) * w`` or ``x / rms(x) * (1 + w)``. Gated products have
+their fast form in `lxtlike.rules.product`.
 """
 
 from __future__ import annotations

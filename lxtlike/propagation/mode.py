@@ -16,8 +16,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from lxtlike.composites import Composite
 from lxtlike.propagation.audit import Audit
-from lxtlike.rules import OPERATIONS
-from lxtlike.rules.call import Call, Operation, tensors
+from lxtlike.rules import OPERATIONS, RuleFunction
+from lxtlike.rules.call import Call, Function, Operation, tensors
 from lxtlike.rules.linear import constant_operands
 
 _REMEDY = "add it to the composite in one line, `composite | {{function: family}}`, if it is {families}."
@@ -83,13 +83,22 @@ class RuleMode(TorchFunctionMode):
             return rule(call)
         if family == "additive" and not constant_operands(call):
             return call.run()
-        # An in-place function is its out-of-place form on a copy, written over the first argument: rules hand out aliases
-        # of their inputs, which must not change under them.
+        return self._inplace(call, call.operation.outplace, rule)
+
+    def _inplace(self, call: Call, outplace: Function, rule: RuleFunction) -> Any:
+        """An in-place function is its out-of-place form on a copy, written over the first argument.
+
+        On a copy, because rules hand out aliases of their inputs, which must not change under them.
+        """
         changed = call.args[0]
         before = changed.clone()
-        if changed in self.activated:
-            self.activated[before] = self.activated[changed]
-        changed.copy_(rule(replace(call, function=call.operation.outplace, args=(before, *call.args[1:]))))
+        remembered = self.activated.get(changed)
+        if remembered is not None and remembered.holds(changed):
+            self.activated[before] = replace(remembered, output_version=before._version)
+        result = rule(replace(call, function=outplace, args=(before, *call.args[1:])))
+        if changed.requires_grad and not result.requires_grad and not changed._is_view():
+            changed.detach_()
+        changed.copy_(result)
         return None if call.operation.name == "__setitem__" else changed
 
     def _unknown(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

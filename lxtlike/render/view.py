@@ -10,8 +10,8 @@ from typing import Any
 
 from lxtlike.errors import InputError
 from lxtlike.render.scale import Scale, number, percent
+from lxtlike.version import SCHEMA
 
-SCHEMA = "lxtlike/attribution/1"
 # A ledger whose rest is larger than this share of its accounts is not trusted silently (bfloat16 stays below it).
 OPEN_LEDGER = 0.01
 

@@ -72,13 +72,26 @@ def _plain(value: list[Any] | tuple[Any, ...]) -> bool:
 
 
 @dataclass(frozen=True)
+class Activated:
+    """What is remembered of the output of an activation: its input, ``f(x) / x``, and their versions when it ran."""
+
+    source: Tensor
+    ratio: Tensor
+    source_version: int
+    output_version: int
+
+    def holds(self, output: Tensor) -> bool:
+        """Whether neither was changed in place since."""
+        return self.source._version == self.source_version and output._version == self.output_version
+
+
+@dataclass(frozen=True)
 class Call:
     """A call of `function` with at least one tracked tensor among its arguments.
 
     Attributes:
         book: where absorbed relevance is written.
-        activated: for outputs of activations that are still alive, their input and ``f(x) / x``: what tells a gated
-            product ``act(gate) * up`` from any other product.
+        activated: the outputs of activations that are still alive: what tells a gated product from any other product.
         fast: whether rules may use forms that keep fewer tensors, with the same numbers.
     """
 
@@ -87,7 +100,7 @@ class Call:
     kwargs: Mapping[str, Any]
     operation: Operation
     book: Book
-    activated: MutableMapping[Tensor, tuple[Tensor, Tensor]]
+    activated: MutableMapping[Tensor, Activated]
     fast: bool = True
 
     def run(self) -> Any:

@@ -35,8 +35,11 @@ def gradient(call: Call) -> Any:
 def epsilon(call: Call, *, epsilon: float = 1e-6) -> Any:
     """LRP-epsilon: plain gradient of ``c * |y| / (|y| + epsilon)`` (Bach et al. 2015, eq. 58; sign(0) = +1)."""
     output = gradient(call)
+    if epsilon == 0:
+        return output
     value = output.detach()
-    ratio = value.abs() / (value.abs() + epsilon)
+    size = wide(value).abs()
+    ratio = torch.where(size == 0, 0.0, size / (size + epsilon)).to(value.dtype)
     result = substitute(value, output, ratio)
     call.book.absorb("epsilon", result, lambda c: wide(c) * wide(value) * (1 - wide(ratio)))
     return result

@@ -12,11 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lxtlike.rules.call import Call
+from lxtlike.rules.call import Activated, Call
 from lxtlike.rules.primitives import substitute, wide
-
-# Below this, f(x) / x is taken as its limit: in float32 the quotient of a smooth f is still exact to 1e-7 there.
-_NEAR_ZERO = 1e-12
 
 
 def identity(call: Call) -> Any:
@@ -27,7 +24,7 @@ def identity(call: Call) -> Any:
         ratio = call.operation.ratio(call) if call.operation.ratio else quotient(call, x)
         ratio = ratio.to(value.dtype)
     output = substitute(value, x, ratio)
-    call.activated[output] = (x, ratio)
+    call.activated[output] = Activated(x, ratio, x._version, output._version)
     return output
 
 
@@ -37,10 +34,10 @@ def constant(call: Call) -> Any:
 
 
 def quotient(call: Call, x: Tensor) -> Tensor:
-    """``f(x) / x`` in float32 or wider, with its limit f'(0) near 0 (0 where the limit is infinite)."""
+    """``f(x) / x`` in float32 or wider, with its limit f'(0) at 0 (0 where the limit is infinite)."""
     x = wide(x.detach())
     value: Tensor = call.transform(lambda t: x if t.requires_grad else t).run()
-    near = x.abs() < _NEAR_ZERO
+    near = x == 0
     if not bool(near.any()):
         return torch.div(value, x)
     with torch.enable_grad():
@@ -63,7 +60,7 @@ def gelu_ratio(call: Call) -> Tensor:
     """GELU: Phi(x); its tanh form: (1 + tanh u) / 2."""
     if call.get("approximate", "none") == "tanh":
         return tanh_gelu_ratio(call)
-    phi: Tensor = torch.special.ndtr(wide(_x(call)))
+    phi: Tensor = 0.5 * torch.special.erfc(wide(_x(call)) * -(0.5**0.5))
     return phi
 
 
@@ -125,3 +122,12 @@ def clamp(call: Call) -> str:
     if any(isinstance(bound, Tensor) for bound in (low, high)):
         return "gate"
     return "activation" if (low is None or low <= 0) and (high is None or high >= 0) else "gate"
+
+
+def clamp_ratio(call: Call) -> Tensor:
+    """Clamp between bounds around zero: the quotient, and at x = 0, where a bound of 0 makes a kink, what ReLU has: 0."""
+    bounds = {"relu6": (0.0, 6.0), "hardtanh": (call.get("min_val", -1.0), call.get("max_val", 1.0))}
+    low, high = bounds.get(call.operation.name, (call.get("min"), call.get("max")))
+    x = wide(_x(call))
+    inside = (low is None or low < 0) and (high is None or high > 0)
+    return torch.where(x == 0, float(inside), x.clamp(low, high) / torch.where(x == 0, 1, x))

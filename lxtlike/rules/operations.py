@@ -56,7 +56,7 @@ _STRUCTURE = """
     """.split()
 
 _GATES = """
-    sigmoid expit logit exp exp2 log log2 log10 rsqrt reciprocal cos cosh softplus logsigmoid hardsigmoid erfc erfcx ndtr
+    sinc sigmoid expit logit exp exp2 log log2 log10 rsqrt reciprocal cos cosh softplus logsigmoid hardsigmoid erfc erfcx ndtr
     norm vector_norm matrix_norm var std var_mean std_mean logsumexp sign sgn floor ceil round trunc heaviside cumprod prod
     """.split()
 
@@ -73,8 +73,8 @@ _ACTIVATIONS: dict[str, Callable[..., Tensor] | None] = {
     "softsign": nonlinear.softsign_ratio,
     "square": nonlinear.square_ratio,
     **dict.fromkeys(
-        """tanh relu6 elu selu celu hardtanh prelu rrelu tanhshrink softshrink hardshrink threshold erf erfinv
-        sin tan asin atan arcsin arctan sinh asinh arcsinh atanh arctanh log1p expm1 abs absolute sqrt sinc nan_to_num""".split()
+        """tanh elu selu celu prelu rrelu tanhshrink softshrink hardshrink threshold erf erfinv
+        sin tan asin atan arcsin arctan sinh asinh arcsinh atanh arctanh log1p expm1 abs absolute sqrt nan_to_num""".split()
     ),
 }
 
@@ -84,12 +84,14 @@ _TABLE: dict[str, Operation] = {
     **{name: Operation(name, "dropout") for name in _DROPOUTS},
     **{name: Operation(name, "activation", ("input",), ratio=ratio) for name, ratio in _ACTIVATIONS.items()},
     "leaky_relu": Operation("leaky_relu", "activation", ("input", "negative_slope"), ratio=nonlinear.leaky_relu_ratio),
+    "relu6": Operation("relu6", "activation", ("input",), ratio=nonlinear.clamp_ratio),
+    "hardtanh": Operation("hardtanh", "activation", ("input", "min_val", "max_val"), ratio=nonlinear.clamp_ratio),
     "gelu": Operation("gelu", "activation", ("input", "approximate"), ratio=nonlinear.gelu_ratio),
     "pow": Operation("pow", nonlinear.power, ("input", "exponent"), ratio=nonlinear.power_ratio),
-    "clamp": Operation("clamp", nonlinear.clamp, ("input", "min", "max")),
-    "clip": Operation("clip", nonlinear.clamp, ("input", "min", "max")),
-    "clamp_min": Operation("clamp_min", nonlinear.clamp, ("input", "min")),
-    "clamp_max": Operation("clamp_max", nonlinear.clamp, ("input", "max")),
+    "clamp": Operation("clamp", nonlinear.clamp, ("input", "min", "max"), ratio=nonlinear.clamp_ratio),
+    "clip": Operation("clip", nonlinear.clamp, ("input", "min", "max"), ratio=nonlinear.clamp_ratio),
+    "clamp_min": Operation("clamp_min", nonlinear.clamp, ("input", "min"), ratio=nonlinear.clamp_ratio),
+    "clamp_max": Operation("clamp_max", nonlinear.clamp, ("input", "max"), ratio=nonlinear.clamp_ratio),
     # Additive: what is not tracked among the operands is a constant that absorbs relevance.
     **{
         name: Operation(name, "additive", ("input", "other"), ("input", "other"))

@@ -64,10 +64,10 @@ def gated_uniform(call: Call) -> Any:
     if found is None:
         return uniform(call)
     gate, up = found
-    source, ratio = call.activated[gate]
-    if not gate.shape == up.shape == ratio.shape:
+    remembered = call.activated[gate]
+    if not gate.shape == up.shape == remembered.ratio.shape:
         return uniform(call)
-    return _GatedProduct.apply(source, up, gate.detach(), ratio)  # type: ignore[no-untyped-call]
+    return _GatedProduct.apply(remembered.source, up, gate.detach(), remembered.ratio)  # type: ignore[no-untyped-call]
 
 
 def gated_constant(call: Call) -> Any:
@@ -97,7 +97,7 @@ class _GatedProduct(torch.autograd.Function):
 def _gate(call: Call) -> tuple[Tensor, Tensor] | None:
     """(act(gate), up) when exactly one factor of a product of two is the output of an activation."""
     factors = [v for v in call.operands().values() if isinstance(v, Tensor)]
-    gates = [t for t in factors if t in call.activated]
+    gates = [t for t in factors if t in call.activated and call.activated[t].holds(t)]
     if len(factors) != 2 or len(gates) != 1:
         return None
     return gates[0], factors[1] if factors[0] is gates[0] else factors[0]

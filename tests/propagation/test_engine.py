@@ -95,8 +95,7 @@ def test_two_models_nested_keep_their_own_composites() -> None:
         embeddings = [embeddings_of(one), embeddings_of(two)]
         rows = [run(model, e)[0] for model, e in zip((one, two), embeddings, strict=True)]
         together = [
-            (e * torch.autograd.grad(row.max(), e)[0]).detach().sum(-1)
-            for e, row in zip(embeddings, rows, strict=True)
+            (e * torch.autograd.grad(row.max(), e)[0]).detach().sum(-1) for e, row in zip(embeddings, rows, strict=True)
         ]
     assert torch.equal(alone[0], together[0])
     assert torch.equal(alone[1], together[1])
@@ -191,7 +190,7 @@ def test_generate_after_a_block_is_as_before() -> None:
 def test_pickling_after_a_block_works() -> None:
     model = fresh()
     explained(model)
-    assert pickle.loads(pickle.dumps(model.config)).to_dict() == model.config.to_dict()
+    assert pickle.loads(pickle.dumps(model.config)).to_dict() == model.config.to_dict()  # noqa: S301 - our own bytes
     copy.deepcopy(model)
 
 
@@ -281,7 +280,9 @@ def test_an_atom_is_one_elementwise_function() -> None:
     with propagate(model, COMPOSITES["attnlrp"] | {Cubed: "activation"}):
         whole = torch.autograd.grad(model(x).sum(), x)[0]
     assert torch.allclose(whole, torch.tensor([4.0, 1.0, 0.0]))  # f(x) / x
-    assert torch.allclose(parts, whole)  # conserved as products too, three shares of one third or a half and two quarters
+    assert torch.allclose(
+        parts, whole
+    )  # conserved as products too, three shares of one third or a half and two quarters
 
 
 @settings(max_examples=10, deadline=None)

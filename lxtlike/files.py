@@ -1,0 +1,23 @@
+"""Writing files that are either whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write text in UTF-8 under a temporary name beside `path`, then rename it; what is there is replaced at once.
+
+    A link keeps pointing to its file; a device or a pipe is written to directly. Raises OSError, and leaves nothing then.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_text(content, encoding="utf-8")
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(content, encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
