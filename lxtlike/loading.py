@@ -169,8 +169,9 @@ def _check_placement(dtype: object, device: object, device_map: str | None) -> N
     asked = device_map if device is None else device
     if asked is None:
         return
-    accelerators = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    present = ["cpu"] + [f"{kind}:{index}" for kind, count in accelerators.items() for index in range(count)]
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    count = torch.accelerator.device_count() if accelerator else 0
+    present = ["cpu"] + [f"{accelerator}:{index}" for index in range(count)]
     allowed = (*present, *DEVICE_MAPS) if device is None else tuple(present)
     try:
         found = torch.device(str(asked))

@@ -92,7 +92,7 @@ def _read(text: str | None) -> str:
     Raises:
         InputError: nothing was given at a terminal, or it is not valid UTF-8.
     """
-    if text is None and sys.stdin.isatty():
+    if text in (None, "-") and (sys.stdin is None or (text is None and sys.stdin.isatty())):
         raise InputError('no text was given: write lxtlike explain "your text", or pipe it into lxtlike explain -')
     if text is None or text == "-":
         try:

@@ -34,32 +34,19 @@ def checked(output: Path, *, make_folder: bool = False) -> Path:
 
 
 def write(data: str, output: Path | None) -> None:
-    """Write `data` in UTF-8 to `output` (a temporary name, then renamed) or, where that is None, to stdout."""
+    """Write `data`, ended by a newline, to the file `output` or, where that is None, to stdout.
+
+    A file or pipe gets UTF-8 whatever the locale, a terminal what it can show. What cannot be encoded (half a surrogate
+    pair in the name of a file) becomes an escape, which JSON reads back.
+    """
+    terminal = output is None and sys.stdout.isatty()
+    encoding = (terminal and sys.stdout.encoding) or "utf-8"
+    content = (data if data.endswith("\n") else data + "\n").encode(encoding, "backslashreplace")
     if output is None:
-        _print(data)
-        return
-    path, content = output.resolve(), _encoded(data, "utf-8")  # a link keeps pointing to its file
-    if path.exists() and not path.is_file():
-        path.write_bytes(content)  # a device or a pipe: nothing to rename
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _print(data: str) -> None:
-    """To stdout: a terminal gets what it can show, a pipe or file always UTF-8."""
-    encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
-    sys.stdout.flush()
-    sys.stdout.buffer.write(_encoded(data if data.endswith("\n") else data + "\n", encoding))
-
-
-def _encoded(data: str, encoding: str) -> bytes:
-    """What cannot be encoded (half a surrogate pair in a file's name) becomes an escape, which JSON reads back."""
-    return data.encode(encoding, "backslashreplace")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+    else:
+        write_whole(output, content.decode(encoding))
 
 
 def colours(color: str, output: Path | None) -> bool | Literal["truecolor", "256"]:

@@ -139,6 +139,7 @@ def test_interrupted_and_out_of_memory(run: Run, monkeypatch: pytest.MonkeyPatch
 def process(*words: str, code: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *(("-c", code) if code else ("-m", "lxtlike")), *words]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment |= {name: options.pop(name) for name in list(options) if name.isupper()}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False, **options)
 
 
@@ -157,9 +158,10 @@ def test_help_and_wrong_usage_start_quickly() -> None:
 
 def test_as_a_process(models: Path) -> None:
     """``python -m lxtlike`` on a model folder: one object on stdout, nothing else anywhere."""
-    ended = process("explain", "-", "--model", str(models / "bindings"), "--format", "json", input="the red ball\n")
+    words = ["explain", "-", "--model", str(models / "bindings"), "--format", "json"]
+    ended = process(*words, input="the réd ball\n", encoding="utf-8", PYTHONIOENCODING="ascii")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert json.loads(ended.stdout)["text"] == "the red ball"
+    assert json.loads(ended.stdout)["text"] == "the réd ball"
 
 
 def test_a_reader_who_leaves_is_no_traceback() -> None:
