@@ -57,6 +57,7 @@ BUNDLED: Mapping[str, str] = MappingProxyType({"bindings": "causal-lm", "sentime
 
 _MODELS = Path(__file__).parent / "assets" / "models"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+_TOKENIZER_FILE = re.compile(r"^(tokenizer|vocab|merges|tekken)|\.(model|spm|tiktoken)$")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_SECONDS = 5.0  # how long the hub may take to answer at all, before the cache or an error
 
@@ -275,10 +276,12 @@ def _read_tokenizer(
             if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
                 raise InputError(f"{source.name!r} has no tokenizer: {advice}")
             return tokenizer
-    except InputError:
-        if needed:
-            raise
-        return None
+    except InputError as error:
+        if not needed:
+            return None
+        if not any(_TOKENIZER_FILE.search(file) for file in source.files):
+            raise InputError(f"{source.name!r} has no tokenizer: {advice}") from error
+        raise
 
 
 def task_of(model: PreTrainedModel, task: str | None = None) -> str:

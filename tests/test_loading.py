@@ -153,7 +153,7 @@ def truncated(folder: Path) -> None:
     [
         (without("config.json"), "is not a model: it holds no config.json"),
         (without("model.safetensors"), "holds no weights"),
-        (without("tokenizer.json", "tokenizer_config.json"), "tokenizer.save_pretrained"),
+        (without("tokenizer.json", "tokenizer_config.json"), "has no tokenizer: .*tokenizer.save_pretrained"),
         (pickled_only, r"only pickled weights \(pytorch_model.bin\).*convert them to safetensors"),
         (truncated, "the weights of .* cannot be used .*incomplete metadata"),
         (
@@ -164,7 +164,10 @@ def truncated(folder: Path) -> None:
         (lambda folder: edit_config(folder, model_type="unheard-of"), "the config of .* `unheard-of`"),
         (lambda folder: edit_config(folder, hidden_size=32), "the weights of .* belong together"),
         (lambda folder: edit_config(folder, num_hidden_layers=3), r"no trained weights for causal-lm \(9 missing"),
-        (lambda folder: edit_config(folder, architectures=["LlamaModel"]), r"\(LlamaModel\) cannot be told: .*causal-lm"),
+        (
+            lambda folder: edit_config(folder, architectures=["LlamaModel"]),
+            r"\(LlamaModel\) cannot be told: .*causal-lm",
+        ),
         (
             lambda folder: edit_config(folder, model_type="own", auto_map={"AutoConfig": "own.Config"}),
             "its own Python code.*trust_remote_code",

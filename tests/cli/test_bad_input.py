@@ -45,7 +45,7 @@ WRONG_INPUT: list[tuple[list[str], list[str]]] = [
     (["explain", TEXT, "--model", "./nowhere"], ["./nowhere", "does not exist"]),
     (["explain", TEXT, "--model", "MODELS/empty"], ["not a model", "config.json"]),
     (["explain", TEXT, "--model", "MODELS/bindings/config.json"], ["is a file", "folder"]),
-    (["explain", TEXT, "--model", "MODELS/mute"], ["tokenizer"]),
+    (["explain", TEXT, "--model", "MODELS/mute"], ["has no tokenizer", "save_pretrained"]),
     (["explain", TEXT, "--model", "MODELS/pickled"], ["pickled weights", "pytorch_model.bin", "safetensors"]),
     (["explain", TEXT, "--model", "somebody/unheard-of"], ["somebody/unheard-of", "hub", "bindings, sentiment"]),
     (["explain", TEXT, "--model", "MODELS/encoder", "--task", "causal-lm"], ["encoder-only", "predicts no next token"]),
