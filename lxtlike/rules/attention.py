@@ -1,6 +1,6 @@
 """Attention: the softmax and the fused kernel.
 
-AttnLRP (2402.05602, prop. 3.1 and eq. 13-14): the softmax keeps its plain Jacobian (Taylor expansion; its bias term absorbs
+AttnLRP (2402.05602, prop. 3.1 and 3.3): the softmax keeps its plain Jacobian (Taylor expansion; its bias term absorbs
 relevance), the two products halve: ``c_Q`` and ``c_K`` are the plain gradient times 1/4, ``c_V`` times 1/2. CP-LRP (2202.07304,
 AH rule): the attention matrix is a constant.
 """

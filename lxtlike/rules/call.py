@@ -40,11 +40,6 @@ class Operation:
     outplace: Function | None = None
 
 
-def tracked(value: Any) -> bool:
-    """Whether a value comes from the explained input: a tensor that carries gradient while all parameters are frozen."""
-    return isinstance(value, Tensor) and value.requires_grad
-
-
 def transform(value: Any, change: Callable[[Tensor], Any]) -> Any:
     """`value` with `change` applied to the tensors in it, lists and tuples included."""
     if isinstance(value, Tensor):
@@ -125,12 +120,18 @@ class Call:
         family = self.operation.family
         return family if isinstance(family, str) else family(self)
 
-    def operands(self) -> dict[str, Any]:
-        """The arguments that are multiplied or added, by parameter name; all of them where no names are known."""
+    def operands(self) -> list[Any]:
+        """The arguments that are multiplied or added; all of them where the operation names none."""
         names = self.operation.operands
-        if names:
-            return {name: self.get(name) for name in names}
-        return {str(i): value for i, value in enumerate((*self.args, *self.kwargs.values()))}
+        return [self.get(name) for name in names] if names else [*self.args, *self.kwargs.values()]
+
+    def transform_operands(self, change: Callable[[Tensor], Any]) -> Call:
+        """The same call with `change` applied to the tensors among its operands."""
+        names = self.operation.operands
+        if not names:
+            return self.transform(change)
+        given = {name: self.get(name) for name in names}
+        return self.having(**{name: transform(value, change) for name, value in given.items() if value is not None})
 
     def get(self, name: str, default: Any = None) -> Any:
         """The argument called `name`, given by position (see `Operation.parameters`) or by keyword."""

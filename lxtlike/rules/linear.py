@@ -1,6 +1,6 @@
 """Linear layers and everything else that is linear in the tracked input.
 
-The coefficient passes by the plain gradient (LRP-epsilon with epsilon -> 0: Bach et al. 2015; 2402.05602, eq. 8). What a
+The coefficient passes by the plain gradient (LRP-epsilon with epsilon -> 0: Bach et al. 2015; 2402.05602). What a
 constant adds to the output (a bias, a position embedding, an overwritten entry) is absorbed: ``constant * c``.
 """
 
@@ -33,7 +33,7 @@ def gradient(call: Call) -> Any:
 
 
 def epsilon(call: Call, *, epsilon: float = 1e-6) -> Any:
-    """LRP-epsilon: plain gradient of ``c * |y| / (|y| + epsilon)`` (Bach et al. 2015, eq. 58; sign(0) = +1)."""
+    """LRP-epsilon: plain gradient of ``c * |y| / (|y| + epsilon)`` (Bach et al. 2015; sign(0) = +1)."""
     output = gradient(call)
     if epsilon == 0:
         return output
@@ -62,7 +62,7 @@ def additive(call: Call) -> Any:
 
 def constant_operands(call: Call) -> list[Any]:
     """The non-zero numbers and untracked float tensors that an additive operation adds to its tracked inputs."""
-    operands = call.operands().values()
+    operands = call.operands()
     numbers = [v for v in operands if isinstance(v, (int, float)) and not isinstance(v, bool) and v != 0]
     if not call.operation.operands:
         numbers = []  # Without names, numbers may be dimensions.

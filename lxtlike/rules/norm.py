@@ -1,6 +1,6 @@
 """Normalisation layers: the statistic that divides is a constant (identity / LN rule).
 
-2202.07304 (sec. 3.2, LN rule) and 2402.05602 (prop. 3.4): ``c_x`` is the plain gradient with the reciprocal standard
+2202.07304 (LN rule) and 2402.05602 (prop. 3.4): ``c_x`` is the plain gradient with the reciprocal standard
 deviation (or RMS) held constant. Mean subtraction stays linear; the shift beta absorbs ``beta * c``. With a live RMS the
 relevance that arrives would be exactly zero (a norm is homogeneous of degree 0).
 """

@@ -1,6 +1,6 @@
 """Products of tensors that both come from the input, and quotients.
 
-Uniform rule (2402.05602, eq. 13-14): each of k factors receives its plain gradient times 1/k. Gated products
+Uniform rule (2402.05602, prop. 3.3): each of k factors receives its plain gradient times 1/k. Gated products
 ``act(gate) * up``: uniform under AttnLRP, all relevance through `up` under CP-LRP.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lxtlike.rules.call import Call
+from lxtlike.rules.call import Call, tensors
 from lxtlike.rules.linear import absorb_addend
 from lxtlike.rules.primitives import scale
 
@@ -38,19 +38,7 @@ def quotient(call: Call) -> str:
 def uniform(call: Call) -> Any:
     """Each of k tracked factors receives the plain gradient times 1/k."""
     share = 1 / _tracked_operands(call)
-    halved = {
-        name: value.__class__(_share(v, share) for v in value)
-        if isinstance(value, (list, tuple))
-        else _share(value, share)
-        for name, value in call.operands().items()
-    }
-    if call.operation.operands:
-        output = call.having(**halved).run()
-    else:
-        values = list(halved.values())
-        output = call.function(
-            *values[: len(call.args)], **dict(zip(call.kwargs, values[len(call.args) :], strict=True))
-        )
+    output = call.transform_operands(lambda t: scale(t, share) if t.requires_grad else t).run()
     absorb_addend(call, output)
     return output
 
@@ -77,7 +65,7 @@ def gated_constant(call: Call) -> Any:
 
 
 def constant_denominator(call: Call) -> Any:
-    """``a / b``: the denominator is a constant, as in a norm (2402.05602, sec. 3.3.2: normalisation)."""
+    """``a / b``: the denominator is a constant, as in a norm (2402.05602, prop. 3.4)."""
     return call.having(other=call.get("other").detach()).run()
 
 
@@ -96,19 +84,12 @@ class _GatedProduct(torch.autograd.Function):
 
 def _gate(call: Call) -> tuple[Tensor, Tensor] | None:
     """(act(gate), up) when exactly one factor of a product of two is the output of an activation."""
-    factors = [v for v in call.operands().values() if isinstance(v, Tensor)]
+    factors = [v for v in call.operands() if isinstance(v, Tensor)]
     gates = [t for t in factors if t in call.activated and call.activated[t].holds(t)]
     if len(factors) != 2 or len(gates) != 1:
         return None
     return gates[0], factors[1] if factors[0] is gates[0] else factors[0]
 
 
-def _share(value: Any, share: float) -> Any:
-    return scale(value, share) if isinstance(value, Tensor) and value.requires_grad else value
-
-
 def _tracked_operands(call: Call) -> int:
-    flat: list[Any] = []
-    for value in call.operands().values():
-        flat.extend(value if isinstance(value, (list, tuple)) else [value])
-    return sum(isinstance(v, Tensor) and v.requires_grad for v in flat)
+    return sum(t.requires_grad for t in tensors(*call.operands()))
