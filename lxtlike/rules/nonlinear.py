@@ -1,6 +1,6 @@
 """Elementwise functions: the identity rule where ``f(0) = 0``, constants elsewhere.
 
-Identity rule (2402.05602, prop. 3.2): ``c_x = c_y * f(x) / x``, so that relevance passes unchanged. The quotient is used in
+Identity rule (2402.05602): ``c_x = c_y * f(x) / x``, so that relevance passes unchanged. The quotient is used in
 closed form where there is one: dividing by ``x + 1e-10`` is 0/0 at x = 0 in half precision.
 """
 
