@@ -133,10 +133,13 @@ def _page(shown: Sequence[Attribution], scores: Mapping[str, Mapping[str, Score]
     from markupsafe import Markup
 
     from lxtlike import render
+    from lxtlike.render import scale
 
     environment = Environment(loader=PackageLoader("lxtlike.cli", ""), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("demo.html").render(
         fragments=[Markup(render.fragment(attribution.to_dict())) for attribution in shown],  # escaped there
         caption=_caption(scores, rows),
         table=_table(scores),
+        light=scale.LIGHT,
+        dark=scale.DARK,
     )
