@@ -41,6 +41,8 @@ from demo_families import (
     Family,
 )
 
+LISTS_UNTIL, EASY_UNTIL = 0.06, 0.3  # shares of the training
+LONGEST = 76  # words of a story
 TASKS = ("binding", "agreement", "induction", "lookup", "two-step")
 
 
@@ -106,8 +108,8 @@ class _Draft:
         self.sentences.append(set(range(start, len(self.words))))
 
 
-def _told(rng: random.Random, family: Family, asked: int) -> Story:
-    count = rng.choice(family.entries)
+def _told(rng: random.Random, family: Family, asked: int, easy: bool) -> Story:
+    count = min(family.entries) if easy else rng.choice(family.entries)
     columns: dict[str, list[str]] = {}
     for slot, pool in family.slots.items():
         taken = {word for column in columns.values() for word in column}
@@ -127,8 +129,10 @@ def _told(rng: random.Random, family: Family, asked: int) -> Story:
     answers = []
     told = {place: tuple(indices) for place, indices in draft.places.items()}
     sentences = list(draft.sentences)
-    for number in rng.sample(range(count), min(asked, count)):
-        question = rng.choice(family.questions)
+    questions = [(number, question) for number in range(count) for question in family.questions]
+    for number, question in rng.sample(questions, min(asked, len(questions))):
+        if len(draft.words) > LONGEST - 12:
+            break
         draft.write(rng.choice(ASIDES))
         before = len(draft.words)
         draft.write(question.wording, entries[number], number)
@@ -154,9 +158,8 @@ def _told(rng: random.Random, family: Family, asked: int) -> Story:
     return Story(str(sorted(sorted(e.items()) for e in entries)), tuple(draft.words), tuple(answers))
 
 
-def _agreement(rng: random.Random, asked: int) -> Story:
+def _agreement(rng: random.Random) -> Story:
     """One subject, one or two attractors. Trained on any numbers; asked with every attractor of the other number."""
-    del asked  # one sentence, one question
     being = rng.choice(BEINGS)
     subject = rng.choice([noun for noun in (*BEINGS, *THINGS, "key") if noun != being])
     plural = rng.random() < 0.5
@@ -210,12 +213,10 @@ def _agreement(rng: random.Random, asked: int) -> Story:
     return Story(f"{subject} {sorted(near)}", tuple(draft.words), (answer,))
 
 
-def _induction(rng: random.Random, asked: int) -> Story:
+def _induction(rng: random.Random, asked: int, easy: bool) -> Story:
     """A list of words, then the list again from some point on: each next word is what followed the first time."""
-    pool = rng.sample(
-        sorted({*COLOURS, *THINGS, *PLACES, *NAMES, *CITIES, *NUMBERS, *FRUITS, *SIGNS, *BEINGS, *STATES}), 14
-    )
-    listed = pool[: rng.randint(4, 14)]
+    pools = (COLOURS, THINGS, PLACES, NAMES, CITIES, NUMBERS, FRUITS, SIGNS, BEINGS, STATES)
+    listed = rng.sample(sorted({word for pool in pools for word in pool}), rng.randint(4, 6 if easy else 14))
     joint = rng.choice(((), (), (",",), ("then",), ("and",)))
     draft = _Draft()
     draft.write(rng.choice(OPENINGS))
@@ -224,36 +225,42 @@ def _induction(rng: random.Random, asked: int) -> Story:
     for word in listed:
         draft.words += [word, *joint]
     first = rng.randrange(len(listed) - 1)  # the last word has no follower
-    answers = []
-    for index in range(first, min(len(listed), first + 1 + asked)):
-        if index > first:
-            here = start + (index - 1) * stride
+    again = [*range(first, len(listed)), *(list(range(len(listed))) * (5 if easy else 0))]
+    answers: list[Answer] = []
+    for before, index in zip([-2, *again], again, strict=False):
+        if len(draft.words) > LONGEST - 2:
+            break
+        if index == before + 1 and len(answers) < asked:
+            here = start + before * stride
             answers.append(
                 Answer(
                     "induction",
                     at=len(draft.words),
                     cause=(here + stride,),
                     cue=(here, len(draft.words) - stride),
-                    rivals=tuple(start + i * stride for i in range(len(listed)) if i not in (index - 1, index)),
+                    rivals=tuple(start + i * stride for i in range(len(listed)) if i not in (before, index)),
                 )
             )
         draft.words += [listed[index], *joint]
     return Story(" ".join(listed), tuple(draft.words), tuple(answers))
 
 
-def story(rng: random.Random, asked: int = 1) -> Story:
-    """A story with at most `asked` questions (at least one)."""
-    kind = rng.choices(("told", "agreement", "induction"), (8, 1, 4))[0]
+def story(rng: random.Random, asked: int = 1, *, kinds: Sequence[int] = (8, 1, 3), easy: bool = False) -> Story:
+    """A story with at most `asked` questions (at least one); `kinds` weighs told facts, agreement and induction."""
+    kind = rng.choices(("told", "agreement", "induction"), kinds)[0]
     if kind == "told":
-        return _told(rng, rng.choice(FAMILIES), asked)
-    return (_agreement if kind == "agreement" else _induction)(rng, asked)
+        return _told(rng, rng.choice(FAMILIES), asked, easy)
+    return _agreement(rng) if kind == "agreement" else _induction(rng, asked, easy)
 
 
-def training_stories(rng: random.Random) -> Iterator[Story]:
-    while True:
-        told = story(rng, asked=rng.choice((1, 2, 3, 4, 14)))
-        if not told.held_out:
-            yield told
+def training_stories(rng: random.Random, total: int) -> Iterator[Story]:
+    """`total` stories from the easy to the full language: short lists first, from which copying is learned soonest."""
+    for index in range(total):
+        done = index / total
+        kinds = (0, 0, 1) if done < LISTS_UNTIL else (8, 1, 3)
+        while (told := story(rng, rng.choice((2, 4, 8, 50)), kinds=kinds, easy=done < EASY_UNTIL)).held_out:
+            continue
+        yield told
 
 
 def _singular(noun: str) -> str:

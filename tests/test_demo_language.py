@@ -125,9 +125,7 @@ def facts(text: str) -> set[str]:
 def test_held_out_facts_are_never_trained_on(examples: list[Example]) -> None:
     held_out = {statement for example in examples for statement in facts(example["text"])}
     prompts = {example["text"] for example in examples}
-    stories = demo_language.training_stories(random.Random(0))
-    for _ in range(600):
-        story = next(stories)
+    for story in demo_language.training_stories(random.Random(0), 600):
         assert facts(" ".join(story.words)).isdisjoint(held_out)
         assert prompts.isdisjoint(" ".join(story.words[: answer.at]) for answer in story.answers)
 
