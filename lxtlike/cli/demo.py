@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lxtlike.loading import Loaded
 
 NEXT_TOKEN = "the box holds a red ball and the bag holds a blue hat . the hat is"
-SENTIMENT = "the plot is thin , but the acting is warm and funny ."
+SENTIMENT = "the jokes are stale , but the acting is superb and the ending is moving ."
 COMPOSITES = ("attnlrp", "cp-lrp", "input-x-gradient")
 SENTENCES = 20  # of each kind, where not all are asked for
 
