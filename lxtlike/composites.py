@@ -157,8 +157,13 @@ def _overridden(composite: Composite, overrides: str) -> Composite:
 def _read(path: Path) -> Composite:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"the composite file {str(path)!r} does not exist; `composites` lists the built-in ones"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the composite file {str(path)!r} cannot be read: {error.__class__.__name__}.") from error
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise InputError(f"the composite file {str(path)!r} cannot be read: {reason}") from error
     except yaml.YAMLError as error:
         reason = str(error).replace("\n", " ")
         raise InputError(f"the composite file {str(path)!r} is not valid YAML: {reason}.") from error
