@@ -66,7 +66,7 @@ class Composite:
             for key, value in rule.parameters.items():
                 _check_choice(f"parameter of rule {rule.name!r}", key, allowed)
                 if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-                    raise InputError(f"parameter {key!r} of rule {rule.name!r} must be a number >= 0, not {value!r}.")
+                    raise InputError(f"parameter {key!r} of rule {rule.name!r} must be a number >= 0, not {value!r}")
         for family in {*self.operations.values(), *self.atoms.values()}:
             _check_choice("family of operations", family, RULES)
         for name in ("rules", "operations", "atoms"):
@@ -97,7 +97,7 @@ class Composite:
             elif callable(key):
                 operations[key] = value
             else:
-                raise InputError(f"{key!r} is neither a family of operations, nor a function, nor a module class.")
+                raise InputError(f"{key!r} is neither a family of operations, nor a function, nor a module class")
         return replace(self, rules=rules, operations=operations, atoms=atoms)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -144,11 +144,11 @@ def _overridden(composite: Composite, overrides: str) -> Composite:
         if not takers:
             has = sorted({p for rule in composite.rules.values() for p in rule.parameters})
             known = f"its parameters are {', '.join(has)}" if has else "it has none"
-            raise InputError(f"composite {composite.name!r} has no parameter {key!r}; {known}.")
+            raise InputError(f"composite {composite.name!r} has no parameter {key!r}; {known}")
         try:
             number = float(value)
         except ValueError:
-            raise InputError(f"parameter {key!r} needs a number, as in {composite.name}:{key}=0.1.") from None
+            raise InputError(f"parameter {key!r} needs a number, as in {composite.name}:{key}=0.1") from None
         composite |= {f: Rule(r.name, {**r.parameters, key: number}) for f, r in takers.items()}
         composite = replace(composite, name=f"{composite.name}:{key}={number:g}")
     return composite
@@ -166,7 +166,7 @@ def _read(path: Path) -> Composite:
         raise InputError(f"the composite file {str(path)!r} cannot be read: {reason}") from error
     except yaml.YAMLError as error:
         reason = str(error).replace("\n", " ")
-        raise InputError(f"the composite file {str(path)!r} is not valid YAML: {reason}.") from error
+        raise InputError(f"the composite file {str(path)!r} is not valid YAML: {reason}") from error
     if not isinstance(content, dict):
         raise InputError(
             f"the composite file {str(path)!r} must be a mapping with the keys name, summary, base, rules."
@@ -175,7 +175,7 @@ def _read(path: Path) -> Composite:
         _check_choice(f"key in {path.name!r}", key, ("name", "summary", "base", "rules"))
     rules = content.get("rules") or {}
     if not isinstance(rules, dict):
-        raise InputError(f"'rules' in {path.name!r} must be a mapping from families of operations to rules.")
+        raise InputError(f"'rules' in {path.name!r} must be a mapping from families of operations to rules")
     base = content.get("base")
     start = _read(CONFIGS / f"{base}.yaml") if base in _built_in() else Composite("")
     if base is not None and base not in _built_in():
@@ -189,7 +189,7 @@ def _rule(family: Any, value: Any) -> Rule:
         return Rule(value)
     if isinstance(value, dict) and isinstance(value.get("rule"), str):
         return Rule(value["rule"], {key: v for key, v in value.items() if key != "rule"})
-    raise InputError(f"the rule for {family!r} must be a name or a mapping with the key 'rule', not {value!r}.")
+    raise InputError(f"the rule for {family!r} must be a name or a mapping with the key 'rule', not {value!r}")
 
 
 def _check_choice(what: str, value: Any, allowed: Iterable[str], hint: str = "") -> None:
@@ -199,7 +199,7 @@ def _check_choice(what: str, value: Any, allowed: Iterable[str], hint: str = "")
     near = difflib.get_close_matches(str(value), names, 1)
     question = f" did you mean {near[0]!r}?" if near else ""
     choices = ", ".join([*names, hint] if hint else names) or "none"
-    raise InputError(f"unknown {what} {value!r};{question} choose from: {choices}.")
+    raise InputError(f"unknown {what} {value!r};{question} choose from: {choices}")
 
 
 def _built_in() -> list[str]:

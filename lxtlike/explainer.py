@@ -53,7 +53,7 @@ class Explainer:
         name: str | None = None,
     ) -> None:
         if tokenizer is None:
-            raise InputError("an explainer needs the model's tokenizer; pass it as the second argument.")
+            raise InputError("an explainer needs the model's tokenizer; pass it as the second argument")
         self.model = model
         self.tokenizer = tokenizer
         self.composite = Composite.parse(composite)
@@ -79,7 +79,7 @@ class Explainer:
         rules = Composite.parse(composite)
         loaded = load(model, task=task, **options)
         if loaded.tokenizer is None:
-            raise InputError(f"{loaded.name!r} has no tokenizer.")
+            raise InputError(f"{loaded.name!r} has no tokenizer")
         return cls(loaded.model, loaded.tokenizer, composite=rules, task=loaded.task, strict=strict, name=loaded.name)
 
     @overload
@@ -140,7 +140,7 @@ class Explainer:
         if isinstance(text, str):
             return self._explain([encode(text, self.tokenizer)], asked, strict)[0]
         if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}.")
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
         encoded = [encode(item, self.tokenizer) for item in text]
         size = batch_size if self._pads() else 1
         chunks = [encoded[start : start + size] for start in range(0, len(encoded), size)]
@@ -193,7 +193,7 @@ class Explainer:
         length = len(encoded.tokens)
         if self.task == "sequence-classification":
             if position is not None:
-                raise InputError("a sequence classifier has one output for the whole text: leave the position out.")
+                raise InputError("a sequence classifier has one output for the whole text: leave the position out")
             return None
         if position is None:
             if self.task == "causal-lm":
@@ -203,10 +203,10 @@ class Explainer:
             masks = [t.index for t in encoded.tokens if t.id == self.tokenizer.mask_token_id]
             if not masks:
                 mask = self.tokenizer.mask_token
-                raise InputError(f"the text has no mask: put {mask} where the model shall fill in, or give a position.")
+                raise InputError(f"the text has no mask: put {mask} where the model shall fill in, or give a position")
             return masks[0]
         if not -length <= position < length:
-            raise InputError(f"position {position} is out of range: the text has {length} tokens, 0 to {length - 1}.")
+            raise InputError(f"position {position} is out of range: the text has {length} tokens, 0 to {length - 1}")
         return position % length
 
     def _rows(self, logits: Tensor, places: list[int | None], batch: list[Encoded]) -> Tensor:
@@ -258,7 +258,7 @@ class Explainer:
         limits = [getattr(config, "max_position_embeddings", None), self.tokenizer.model_max_length]
         limit = min((int(n) for n in limits if isinstance(n, (int, float)) and 0 < n < 1e9), default=None)
         if limit is not None and len(encoded.tokens) > limit:
-            raise InputError(f"the text has {len(encoded.tokens)} tokens, the model takes at most {limit}: shorten it.")
+            raise InputError(f"the text has {len(encoded.tokens)} tokens, the model takes at most {limit}: shorten it")
 
     def _attribution(
         self, encoded: Encoded, item: int, explained: Explained, chosen: Chosen, place: int | None, choices: Choices

@@ -82,5 +82,5 @@ def lrp(
 def _check(fine: bool, what: str) -> None:
     if not fine:
         raise NumericalError(
-            f"{what}: the model overflows on this input, or its weights are damaged; try dtype float32."
+            f"{what}: the model overflows on this input, or its weights are damaged; try dtype float32"
         )

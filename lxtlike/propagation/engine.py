@@ -58,9 +58,9 @@ def propagate(
     """
     table = Composite.parse(composite)
     if unknown is not None and unknown not in RULES:
-        raise InputError(f"unknown family {unknown!r} for `unknown`; choose from: {', '.join(RULES)}.")
+        raise InputError(f"unknown family {unknown!r} for `unknown`; choose from: {', '.join(RULES)}")
     if isinstance(model, nn.DataParallel):
-        raise InputError("nn.DataParallel copies the model for every call; pass the model inside it (`model.module`).")
+        raise InputError("nn.DataParallel copies the model for every call; pass the model inside it (`model.module`)")
     audit = Audit(model, table.name, trace=trace)
     mode = RuleMode(table, audit, fast=fast, unknown=unknown)
     with ExitStack() as stack:
@@ -171,7 +171,7 @@ def _owned(model: nn.Module) -> Iterator[None]:
     with _changed:
         while owners := {_entered[module] for module in modules if module in _entered}:
             if me in owners:
-                raise InputError("this model is already inside a `propagate` block of this thread; leave it first.")
+                raise InputError("this model is already inside a `propagate` block of this thread; leave it first")
             _changed.wait()
         _entered.update(dict.fromkeys(modules, me))
     try:
