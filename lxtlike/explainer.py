@@ -22,6 +22,9 @@ from lxtlike.version import __version__
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+EXPLAINED = ("causal-lm", "sequence-classification", "masked-lm", "token-classification")
+"""Tasks whose targets are one row of logits."""
+
 CLOSED = 1e-3
 """Largest relative error of a batch item's ledger before the item is explained again on its own."""
 
@@ -30,7 +33,7 @@ class Explainer:
     """Explains predictions of one model. The model and the tokenizer are never changed.
 
     Args:
-        model: a transformers model for one of the tasks in `lxtlike.loading.TASKS`.
+        model: a transformers model for one of the tasks `EXPLAINED`.
         tokenizer: its tokenizer, fast or slow.
         composite: name, ``name:parameter=value``, path of a YAML file or `Composite`; "default" is the one that measurement
             chose for this kind of model.
@@ -58,6 +61,11 @@ class Explainer:
         self.tokenizer = tokenizer
         self.composite = Composite.parse(composite)
         self.task = task_of(model, task)
+        if self.task not in EXPLAINED:
+            raise InputError(
+                f"{self.task} models are not explained here yet, only {', '.join(EXPLAINED)}: use `lxtlike.propagate`, which "
+                "takes any model"
+            )
         self.strict = strict
         self.name = name or model.name_or_path or type(model).__name__
         self._compared = False

@@ -169,6 +169,8 @@ def test_bad_input(causal: Explainer) -> None:
         causal.explain(["the"], batch_size=0)
     with pytest.raises(InputError, match="did you mean 'cp-lrp'"):
         Explainer(causal.model, causal.tokenizer, composite="cp-lpr")
+    with pytest.raises(InputError, match="seq2seq-lm models are not explained here yet"):
+        Explainer(tiny_models.model("seq2seq-lm"), causal.tokenizer)
     with pytest.raises(InputError, match="there is no task"):
         Explainer(causal.model, causal.tokenizer, task="poetry")
 
