@@ -54,7 +54,7 @@ WRONG_INPUT: list[tuple[list[str], list[str]]] = [
     (["explain", TEXT, "--composite", "attnlpr"], ["'attnlpr'", "did you mean 'attnlrp'?", ".yaml"]),
     (["explain", TEXT, "--composite", "epsilon:epsilom=1"], ["'epsilom'", "epsilon"]),
     (["explain", TEXT, "--composite", "wrong.yaml"], ["'ruls'", "did you mean 'rules'?"]),
-    (["explain", TEXT, "--composite", "absent.yaml"], ["absent.yaml", "cannot be read"]),
+    (["explain", TEXT, "--composite", "absent.yaml"], ["absent.yaml", "does not exist"]),
     (["explain", TEXT, "--dtype", "float61"], ["--dtype 'float61'", "bfloat16", "did you mean float64?"]),
     (["explain", TEXT, "--device", "cuda:97"], ["cuda:97", "not available", "cpu"]),
     (["explain", TEXT, "--device-map", "everywhere"], ["everywhere", "balanced"]),
