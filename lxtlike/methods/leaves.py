@@ -26,7 +26,7 @@ def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
             return output
         leaf = output.detach().requires_grad_()
         leaves.append(leaf)
-        return leaf
+        return leaf.clone()  # models scale what they looked up in place, which torch refuses for a leaf
 
     source: Any = model.get_input_embeddings()  # type: ignore[operator]
     shared = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is getattr(source, "weight", None)]

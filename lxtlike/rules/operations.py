@@ -58,6 +58,7 @@ _STRUCTURE = """
 _GATES = """
     sinc sigmoid expit logit exp exp2 log log2 log10 rsqrt reciprocal cos cosh softplus logsigmoid hardsigmoid erfc erfcx ndtr
     norm vector_norm matrix_norm var std var_mean std_mean logsumexp sign sgn floor ceil round trunc heaviside cumprod prod
+    inverse inv pinv det slogdet logdet
     """.split()
 
 _DROPOUTS = """
@@ -168,6 +169,11 @@ _TABLE: dict[str, Operation] = {
     **{
         name: Operation(name, product.quotient, ("input", "other"), ("input", "other"))
         for name in ("div", "divide", "true_divide")
+    },
+    # Solving a system is dividing by its matrix (the chunked delta rule of linear attention).
+    **{
+        name: Operation(name, product.quotient, ("other", "input"), ("other", "input"))
+        for name in ("solve", "solve_triangular")
     },
     **{name: Operation(name, "gate") for name in ("__rtruediv__", "__rdiv__", "__rpow__")},
     "layer_norm": Operation(
