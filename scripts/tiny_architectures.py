@@ -75,6 +75,7 @@ def shrunk(config: Any) -> Any:
     names = {field.name for field in fields(config)}
     changes: dict[str, Any] = {}
     filled: dict[str, Any] = {}
+    switches: dict[str, Any] = {}
     kept, length = _layers(config)
     taken = SPECIAL
     for name, value in vars(config).items():
@@ -84,7 +85,9 @@ def shrunk(config: Any) -> Any:
             changes[name] = shrunk(value)
         elif value is None and name in _FILLED:
             filled[name] = _FILLED[name]
-        elif isinstance(value, bool) or value is None:
+        elif isinstance(value, (bool, str, float)):
+            switches[name] = value
+        elif value is None:
             continue
         elif isinstance(value, int) and _KEYS.search(name):
             changes[name] = 1 if value == 1 else HEADS if value == _heads(config) else HEADS // 2
@@ -103,9 +106,8 @@ def shrunk(config: Any) -> Any:
     # What the class derives from other fields when it is not given, it shall derive from the tiny ones.
     derived = {name for name, value in changes.items() if defaults[name] is None and isinstance(value, int)}
     changes = {name: value for name, value in changes.items() if name not in derived or name.endswith(("_id", "index"))}
-    changes.update(filled)
-    changes.update(EXCEPTIONS.get(config.model_type, {}))
-    return type(config)(**changes)
+    exceptions = EXCEPTIONS.get(config.model_type, {})
+    return type(config)(**{**switches, **changes, **filled, **exceptions})
 
 
 def _heads(config: Any) -> Any:

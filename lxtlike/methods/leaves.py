@@ -21,9 +21,11 @@ def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
     leaves: list[Tensor] = []
     owner = threading.get_ident()
 
-    def as_leaf(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+    def as_leaf(_module: nn.Module, _args: Any, output: Any) -> Any:
         if threading.get_ident() != owner or not torch.is_grad_enabled():
             return output
+        if isinstance(output, tuple):  # quantised embeddings hand out their scale too
+            return (as_leaf(_module, _args, output[0]), *output[1:])
         leaf = output.detach().requires_grad_()
         leaves.append(leaf)
         return leaf.clone()  # models scale what they looked up in place, which torch refuses for a leaf

@@ -95,7 +95,9 @@ class RuleMode(TorchFunctionMode):
         remembered = self.activated.get(changed)
         if remembered is not None and remembered.holds(changed):
             self.activated[before] = replace(remembered, output_version=before._version)
-        result = rule(replace(call, function=outplace, args=(before, *call.args[1:])))
+        call = replace(call, function=outplace, args=(before, *call.args[1:]))
+        # What the rule remembers must not change either: recurrent states are read here and overwritten later.
+        result = rule(call.transform_operands(lambda t: t if t.requires_grad or t is before else t.clone()))
         if changed.requires_grad and not result.requires_grad and not changed._is_view():
             changed.detach_()
         changed.copy_(result)

@@ -80,12 +80,24 @@ def absorb_addend(call: Call, output: Tensor) -> None:
         return
     beta = call.kwargs.get("beta", 1)
     constant = addend.detach() if beta == 1 else addend.detach() * beta
+    output = _unviewed(output)
     if constant.dim() <= 1:
         channel = call.operation.channel
         call.book.absorb("biases", output, lambda c: wide(c).movedim(channel, -1) @ constant.to(wide(c).dtype))
     else:
         shape = output.shape
         call.book.absorb(_account(addend), output, lambda c: _product(constant.broadcast_to(shape), c))
+
+
+def _unviewed(output: Tensor) -> Tensor:
+    """What `output` is a view of: `F.linear` flattens its input and hands out a view of the result.
+
+    If the model changes such a view in place, autograd drops the view's node and the hooks on it with it.
+    """
+    base = output._base
+    if base is None or base.dim() != 2 or base.shape[-1] != output.shape[-1] or base.numel() != output.numel():
+        return output
+    return base if base.is_contiguous() and output.is_contiguous() else output
 
 
 def _product(constant: Tensor, c: Tensor) -> Tensor:
