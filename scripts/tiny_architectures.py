@@ -5,6 +5,7 @@ The rules below know names of fields, not families; `tiny_exceptions.py` has the
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -14,7 +15,7 @@ import torch
 import transformers as hf
 from tiny_exceptions import EXCEPTIONS
 from torch import nn
-from transformers.models.auto import configuration_auto, modeling_auto
+from transformers.models.auto import modeling_auto
 
 VOCABULARY, HIDDEN, HEADS, HEAD, LAYERS, LENGTH = 101, 64, 4, 16, 2, 9
 SPECIAL = 80
@@ -27,6 +28,8 @@ MAPPINGS = {
     "token-classification": "TOKEN_CLASSIFICATION",
     "question-answering": "QUESTION_ANSWERING",
     "seq2seq-lm": "SEQ_TO_SEQ_CAUSAL_LM",
+    "image-classification": "IMAGE_CLASSIFICATION",
+    "image-text-to-text": "IMAGE_TEXT_TO_TEXT",
 }
 """Name -> transformers' name of the auto mapping."""
 
@@ -39,7 +42,10 @@ def _at_most(limit: int) -> Callable[[int], int]:
 _RULES: tuple[tuple[str, int | Callable[[int], int]], ...] = (
     (r"type_vocab_size|^type_vocab", _at_most(16)),
     (r"vocab", _at_most(VOCABULARY)),
-    (r"^n_ctx|position_embeddings$|n_positions|max_seq_len|context_length|(source|target)_positions|model_max_length", 64),
+    (
+        r"^n_ctx|position_embeddings$|n_positions|max_seq_len|context_length|(source|target)_positions|model_max_length",
+        64,
+    ),
     (r"linear_num_value_heads|linear_num_key_heads|linear_num_heads", 2),
     (r"mamba_(d_head|head_?dim)", HEAD * 2),
     (r"kv_channels", HEAD),
@@ -50,7 +56,10 @@ _RULES: tuple[tuple[str, int | Callable[[int], int]], ...] = (
     (r"heads|n_head$", _at_most(HEADS)),
     (r"layer_period|layer_interval|sliding_window_pattern|_step$|_frequency|every_n", _at_most(2)),
     (r"layer_offset|layer_start|first_k_dense|dense_layers|max_window_layers", _at_most(1)),
-    (r"(^|_)n?_?layers?$|num_.*layers?$|^num_blocks$|^depth$|layer_end_index|layers_per_stack|_layers$", _at_most(LAYERS)),
+    (
+        r"(^|_)n?_?layers?$|num_.*layers?$|^num_blocks$|^depth$|layer_end_index|layers_per_stack|_layers$",
+        _at_most(LAYERS),
+    ),
     (r"top_?k|experts_per_tok|^moe_k$", _at_most(2)),
     (r"n_groups?$|topk_group|num_expert_group|ngroups|n_groups", _at_most(2)),
     (r"shared_experts|shared_intermediate", lambda value: min(value, 1) if value < 10 else 48),
@@ -62,7 +71,10 @@ _RULES: tuple[tuple[str, int | Callable[[int], int]], ...] = (
     (r"state_size|d_state", 8),
     (r"image_size|crop_size", 32),
     (r"patch_size", _at_most(8)),
-    (r"hidden_size|hidden_dim|d_model|n_embd|^dim$|emb_dim|embed_dim|embedding_(size|dim)|_dim$|lru_width|^dim_", HIDDEN),
+    (
+        r"hidden_size|hidden_dim|d_model|n_embd|^dim$|emb_dim|embed_dim|embedding_(size|dim)|_dim$|lru_width|^dim_",
+        HIDDEN,
+    ),
 )
 _KEYS = re.compile(r"(key_value|_kv)_?heads|kv_n_heads|num_query_groups|kv_heads")
 _FILLED = {"head_dim": HEAD, "num_key_value_heads": HEADS, "moe_intermediate_size": 48, "num_experts_per_tok": 2}
@@ -111,7 +123,9 @@ def shrunk(config: Any) -> Any:
 
 
 def _heads(config: Any) -> Any:
-    return next((vars(config)[name] for name in ("num_attention_heads", "n_heads", "n_head") if name in vars(config)), 0)
+    return next(
+        (vars(config)[name] for name in ("num_attention_heads", "n_heads", "n_head") if name in vars(config)), 0
+    )
 
 
 def _tiny(name: str, value: int, layers: int) -> int:
@@ -169,11 +183,12 @@ def types(mapping: str) -> dict[str, str]:
 
 def config_of(model_type: str, cls: type) -> Any:
     """The tiny config of a type."""
-    given = EXCEPTIONS.get(f"{model_type}/start", {})
-    config = shrunk(hf.CONFIG_MAPPING[model_type](**given))
+    given = EXCEPTIONS.get(f"{model_type}/start", {}) | EXCEPTIONS.get(cls.__name__, {})
+    config = hf.CONFIG_MAPPING[model_type](**given)
     wanted = getattr(cls, "config_class", None)
     if wanted is not None and not isinstance(config, wanted):
         config = next((part for part in vars(config).values() if isinstance(part, wanted)), config)
+    config = shrunk(config)
     return config
 
 
@@ -181,8 +196,8 @@ def build(model_type: str, class_name: str) -> nn.Module:
     """A random model in eval mode; weights, norms and biases all random, so that nothing is accidentally 0 or 1."""
     cls = getattr(hf, class_name)
     config = config_of(model_type, cls)
-    for owner, name in (("", "_attn_implementation"), ("", "_experts_implementation")):
-        setattr(config, name, "eager")
+    config._attn_implementation = "eager"
+    config._experts_implementation = "eager"  # the grouped kernel knows no float64
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model: nn.Module = cls(config).eval()
@@ -197,14 +212,39 @@ def inputs_of(model: Any, mapping: str, length: int = LENGTH) -> dict[str, Any]:
     """Keyword arguments of its forward: token ids [1, T], and what else it cannot do without."""
     config = model.config
     generator = torch.Generator().manual_seed(1)
+    if mapping == "image-classification" and config.model_type != "imagegpt":
+        return _pixels(config, generator)
     ids = torch.randint(5, SPECIAL - 10, (1, length), generator=generator)
     end = getattr(config, "eos_token_id", None)
     if isinstance(end, int) and end < VOCABULARY and mapping != "causal-lm":
         ids[0, -1] = end
     given: dict[str, Any] = {"input_ids": ids}
-    if mapping == "seq2seq-lm":
+    if mapping == "seq2seq-lm" and "decoder_input_ids" in inspect.signature(model.forward).parameters:
         given["decoder_input_ids"] = torch.tensor([[2, 17, 5, 33]])
+    boxes = torch.arange(length * 4).reshape(1, length, 4) * 2
+    match config.model_type:
+        case "bros":
+            given["bbox"] = boxes.float() / 100
+        case "longformer" | "led" if mapping == "question-answering":
+            ids[0, [3, 5, -1]] = 2  # three separators
+        case "lxmert":
+            given["visual_feats"] = torch.randn(1, 3, config.visual_feat_dim, generator=generator)
+            given["visual_pos"] = torch.rand(1, 3, config.visual_pos_dim, generator=generator)
+        case "musicgen_decoder" | "musicgen_melody_decoder":
+            given["input_ids"] = ids.repeat(config.num_codebooks, 1)
     return given
 
 
-CONFIGS = configuration_auto.CONFIG_MAPPING_NAMES
+def _pixels(config: Any, generator: torch.Generator) -> dict[str, Any]:
+    """One image of random pixels."""
+    size = getattr(config, "image_size", None) or getattr(getattr(config, "vision_config", None), "image_size", 64)
+    height, width = (size, size) if isinstance(size, int) else size
+    channels = getattr(config, "num_channels", None) or 3
+    if config.model_type == "siglip2":  # an image comes in patches, with their grid
+        pixels = torch.randn(1, 16, channels * config.vision_config.patch_size**2, generator=generator)
+        return {
+            "pixel_values": pixels,
+            "pixel_attention_mask": torch.ones(1, 16, dtype=torch.long),
+            "spatial_shapes": torch.tensor([[4, 4]]),
+        }
+    return {"pixel_values": torch.randn(1, channels, height, width, generator=generator)}

@@ -5,26 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 _ASSISTANT = {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0, "enable_moe_block": False}
+_SWIN = {"image_size": 64, "embed_dim": 24, "depths": [1, 1, 2, 1], "num_heads": [3, 6, 12, 24]}
 
 EXCEPTIONS: dict[str, dict[str, Any]] = {
     "bamba": {"mamba_n_heads": 4, "mamba_d_head": 32, "attn_layer_indices": [1]},
+    "ReformerModelWithLMHead": {"is_decoder": True},
     "cohere_compass_text": {
         "rope_parameters": {
             "full_attention": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}
         }
     },
-    "dbrx": {"ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2}},
+    "bros": {
+        "dim_bbox": 8,
+        "dim_bbox_sinusoid_emb_1d": 24,
+        "dim_bbox_sinusoid_emb_2d": 192,
+        "dim_bbox_projection": 16,
+    },
+    "blt": {"use_cache": False, "encoder_hash_byte_group_vocab": 101},
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
+        "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2},
+    },
     "deepseek_v2": {"num_experts_per_tok": 2},
+    "donut-swin": _SWIN,
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
-    "esm": {"vocab_size": 33},
+    "efficientnet": {"hidden_dim": 2560},
+    "esm": {"vocab_size": 101, "pad_token_id": 1, "mask_token_id": 32},
     "falcon_h1": {"mamba_d_ssm": 128},
     "gemma4_assistant/start": {"text_config": {"model_type": "gemma4_text", **_ASSISTANT}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2},
     "granitemoehybrid/start": {"layer_types": ["linear_attention", "full_attention"] * 16},
     "layoutlmv3": {"coordinate_size": 12, "shape_size": 8, "visual_embed": False},
+    "levit": {"image_size": 64, "patch_size": 16},
     "lfm2_moe/start": {"layer_types": ["conv", "conv", "full_attention"] * 10 + ["conv"] * 2},
     "lilt": {"hidden_size": 96},
     "mamba2": {"num_heads": 4, "head_dim": 32},
+    "mobilevitv2": {"image_size": 128},
+    "perceiver": {"num_latents": 8, "num_self_attends_per_block": 2, "d_latents": 64, "d_model": 64, "image_size": 16},
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
         "indexer_kv_heads": 1,
@@ -33,16 +50,26 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
         "indexer_compress_ratio": 2,
     },
     "recurrent_gemma": {"num_hidden_layers": 3},
-    "reformer/start": {"is_decoder": True},
     "reformer": {
         "attn_layers": ["local", "lsh"],
         "axial_pos_shape": (4, 4),
         "axial_pos_embds_dim": (16, 48),
         "num_buckets": 4,
     },
+    "swin": _SWIN,
+    "swinv2": _SWIN,
     "t5": {"decoder_start_token_id": 0},
     "xlstm": {"hidden_size": 128},
     "xmod/start": {"default_language": "en_XX"},
     "zamba": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2},
 }
-"""Model type (of a config or of a sub-config) -> fields; with "/start" appended: fields of the config that is shrunk."""
+"""Model type (of a config or of a sub-config) -> fields; with "/start" appended, or class name: fields of the config that
+is shrunk."""
+
+LEAVES = {
+    "canine": "char_embeddings.HashBucket",
+    "musicgen": "embed_tokens",
+    "musicgen_melody": "embed_tokens",
+    "perceiver": "input_preprocessor.embeddings",
+}
+"""Model type -> part of the names of its input embeddings, where `get_input_embeddings` does not give one module."""

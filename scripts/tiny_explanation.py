@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from tiny_architectures import build, inputs_of
+from tiny_exceptions import LEAVES
 from torch import Tensor, nn
 
 from lxtlike import Ledger, propagate
@@ -36,7 +37,9 @@ def record(mapping: str, model_type: str, class_name: str) -> dict[str, Any]:
         for dtype in (torch.float32, torch.float64):
             model = model.to(dtype)
             for composite in COMPOSITES:
-                result["runs"][f"{composite}/{str(dtype).removeprefix('torch.')}"] = _run(model, inputs, composite, dtype)
+                result["runs"][f"{composite}/{str(dtype).removeprefix('torch.')}"] = _run(
+                    model, model_type, inputs, composite, dtype
+                )
     except Exception as error:
         result["error"] = f"{type(error).__name__}: {error}".strip()[:600]
         result["trace"] = traceback.format_exc()[-3000:]
@@ -51,7 +54,8 @@ def closed(result: dict[str, Any]) -> bool:
         run["finite"]
         and not run["uncovered"]
         and run["tokens"] != 0.0
-        and (not key.endswith("float64") or (run["deviation"] == 0.0 and run["error"] <= CLOSED))
+        and run["deviation"] == 0.0
+        and (not key.endswith("float64") or run["error"] <= CLOSED)
         for key, run in runs.items()
     )
 
@@ -62,19 +66,24 @@ def _plain(model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         return _row(model(**inputs))
 
 
-def _run(model: nn.Module, inputs: dict[str, Any], composite: str, dtype: torch.dtype) -> dict[str, Any]:
+def _run(
+    model: nn.Module, model_type: str, inputs: dict[str, Any], composite: str, dtype: torch.dtype
+) -> dict[str, Any]:
     inputs = {k: v.to(dtype) if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in inputs.items()}
     with _default(dtype), Float64Casts() if dtype == torch.float64 else contextlib.nullcontext():
         plain = _plain(model, inputs)
         with propagate(model, composite) as audit, torch.random.fork_rng():
             torch.manual_seed(2)
-            with leaves_of(model, inputs) as leaves:
+            with leaves_of(model, model_type, inputs) as leaves:
                 row = _row(model(**inputs))
             value = row.max()
             coefficients = torch.autograd.grad(value, leaves, allow_unused=True)
     deviation = audit.compare(plain, row)
     parts = [(x.detach() * c).flatten() for x, c in zip(leaves, coefficients, strict=True) if c is not None]
     relevance = torch.cat(parts)
+    needed = 2 if "decoder_input_ids" in inputs else 1
+    if len(parts) < needed:
+        raise RuntimeError(f"{len(parts)} of {needed} inputs have relevance")
     ledger: Ledger = audit.ledger(value, relevance)
     return {
         "deviation": deviation,
@@ -99,9 +108,30 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def leaves_of(model: nn.Module, inputs: dict[str, Any]) -> Iterator[list[Tensor]]:
-    """The input embeddings as leaves."""
-    with embedding_leaves(model) as leaves:
+def leaves_of(model: Any, model_type: str, inputs: dict[str, Any]) -> Iterator[list[Tensor]]:
+    """The inputs that are explained, as leaves: pixels, or embeddings (of a decoder with embeddings of its own too)."""
+    if "input_ids" not in inputs:
+        inputs["pixel_values"] = inputs["pixel_values"].detach().requires_grad_()
+        yield [inputs["pixel_values"]]
+        return
+    own = [module for name, module in model.named_modules() if LEAVES.get(model_type, "//") in name]
+    if "decoder_input_ids" in inputs:
+        first = model.get_input_embeddings()
+        decoder = model.get_decoder()
+        decoder = getattr(decoder, "embed_tokens", None) or decoder.get_input_embeddings()
+        own = [] if decoder.weight is first.weight else [decoder]
+    with contextlib.ExitStack() as stack:
+        leaves: list[Tensor] = []
+        if model_type not in LEAVES:
+            leaves = stack.enter_context(embedding_leaves(model))
+
+        def as_leaf(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
+            leaves.append(output.detach().requires_grad_())
+            return leaves[-1].clone()
+
+        for module in own:
+            if isinstance(module, nn.Embedding):
+                stack.callback(module.register_forward_hook(as_leaf).remove)
         yield leaves
 
 
