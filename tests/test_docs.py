@@ -18,7 +18,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from lxtlike import COMPOSITES, __version__
+from lxtlike import COMPOSITES, Composite, __version__
 from lxtlike.cli import main
 from lxtlike.rules import RULES
 
@@ -115,6 +115,13 @@ def test_snippets_run(document: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     exec("import lxtlike, torch", namespace)
     for snippet in blocks(document, "python"):
         exec(compile(snippet, str(document), "exec"), namespace)
+
+
+def test_the_composite_file_is_one(tmp_path: Path) -> None:
+    for number, content in enumerate(blocks(README, "yaml")):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(content, encoding="utf-8")
+        assert set(Composite.parse(file).rules) == set(RULES)
 
 
 def test_the_notebook_runs_and_shows_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
