@@ -188,8 +188,7 @@ def config_of(model_type: str, cls: type) -> Any:
     wanted = getattr(cls, "config_class", None)
     if wanted is not None and not isinstance(config, wanted):
         config = next((part for part in vars(config).values() if isinstance(part, wanted)), config)
-    config = shrunk(config)
-    return config
+    return shrunk(config)
 
 
 def build(model_type: str, class_name: str) -> nn.Module:
