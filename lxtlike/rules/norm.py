@@ -69,7 +69,7 @@ def frozen_norm(
 
 
 def constant_scale(call: Call) -> Any:
-    """The rule for `F.layer_norm`, `F.rms_norm`, `F.group_norm`, `F.instance_norm` and `F.normalize`."""
+    """The rule for `F.layer_norm`, `F.rms_norm`, `F.group_norm`, `F.instance_norm`, `F.batch_norm` and `F.normalize`."""
     output = _NORMS[call.operation.name](call)
     absorb_addend(call, output)
     return output
@@ -102,6 +102,23 @@ def _centred(call: Call, shape: Sequence[int], dims: tuple[int, ...], weight: Te
     return frozen_norm(call.quietly(), x, scale, weight, dims, shape)
 
 
+def _batch_norm(call: Call) -> Tensor:
+    """With the statistics of training, a linear layer: ``x * k + (bias - mean * k)`` with ``k = weight / sqrt(var + eps)``.
+
+    The coefficient is not left to torch, whose CPU kernel mixes up channels for a permuted gradient of one image (2.13).
+    """
+    x, weight, mean, var = (call.get(name) for name in ("input", "weight", "running_mean", "running_var"))
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    weight = None if weight is None else weight.reshape(shape)
+    if call.get("training", False) or mean is None:
+        return _centred(call, x.shape, (0, *range(2, x.dim())), weight, call.get("eps", 1e-5))
+    scale = torch.rsqrt(wide(var) + call.get("eps", 1e-5)).reshape(shape)
+    output = frozen_norm(call.quietly(), x, scale, weight)
+    shift = wide(mean).reshape(shape) * scale * (1 if weight is None else weight)
+    call.book.absorb("biases", output, lambda c: wide(c) * -shift)
+    return output
+
+
 def _rms_norm(call: Call) -> Tensor:
     x, eps = call.get("input"), call.get("eps")
     with torch.no_grad():
@@ -126,6 +143,7 @@ _NORMS = {
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
     "instance_norm": _instance_norm,
+    "batch_norm": _batch_norm,
     "rms_norm": _rms_norm,
     "normalize": _normalize,
 }

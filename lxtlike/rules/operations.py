@@ -122,12 +122,6 @@ _TABLE: dict[str, Operation] = {
     },
     "slice_scatter": Operation("slice_scatter", "additive", ("input", "src"), ("input", "src")),
     "index_put": Operation("index_put", "additive", ("input", "indices", "values"), ("input", "values")),
-    "batch_norm": Operation(
-        "batch_norm",
-        "additive",
-        ("input", "running_mean", "running_var", "weight", "bias"),
-        ("input", "running_mean", "bias"),
-    ),
     # Contractions: linear layers while one operand is tracked, products when more are.
     "linear": Operation("linear", product.linear_or_product, ("input", "weight", "bias"), ("input", "weight"), "bias"),
     **{
@@ -187,6 +181,13 @@ _TABLE: dict[str, Operation] = {
         "instance_norm",
         "norm",
         ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps"),
+        addend="bias",
+        channel=1,
+    ),
+    "batch_norm": Operation(
+        "batch_norm",
+        "norm",
+        ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),
         addend="bias",
         channel=1,
     ),
