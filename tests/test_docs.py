@@ -138,10 +138,10 @@ def test_the_notebook_runs_and_shows_what_is_stored(tmp_path: Path, monkeypatch:
         assert plain(old) == plain(new), old.source
 
 
-def plain(cell: nbformat.NotebookNode) -> list[str]:
-    """What a cell printed or returned, as text; not the warnings that libraries gave."""
+def plain(cell: nbformat.NotebookNode) -> str:
+    """What a cell printed and returned, as text (what it prints may come in pieces); not the warnings of libraries."""
     shown = [output for output in cell.outputs if output.get("name") != "stderr"]
-    return [normal(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in shown]
+    return normal("".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in shown))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
