@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 _ASSISTANT = {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0, "enable_moe_block": False}
-_SWIN = {"image_size": 64, "embed_dim": 24, "depths": [1, 1, 2, 1], "num_heads": [3, 6, 12, 24]}
+_SWIN = {"image_size": 64, "embed_dim": 24, "depths": [1, 2, 1], "num_heads": [3, 6, 12]}
+_SECTIONS = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}}
+_SECTIONED = (
+    "glm4v_text",
+    "glm_ocr_text",
+    "paddleocr_vl_text",
+    "qwen2_5_omni_text",
+    "qwen2_5_vl_text",
+    "qwen2_vl_text",
+)
 
 EXCEPTIONS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(_SECTIONED, _SECTIONS),
+    "glm4v_moe_text": {"rope_parameters": _SECTIONS["rope_parameters"] | {"partial_rotary_factor": 1.0}},
     "bamba": {"mamba_n_heads": 4, "mamba_d_head": 32, "attn_layer_indices": [1]},
     "ReformerModelWithLMHead": {"is_decoder": True},
     "cohere_compass_text": {
