@@ -20,7 +20,7 @@ class Ledger:
         biases: what biases of linear layers, betas of norms and any other additive constant absorbed.
         softmax: what the Taylor bias of softmaxes absorbed (AttnLRP; 0 for CP-LRP).
         epsilon: what the stabiliser of the epsilon rule absorbed.
-        router: what the softmaxes of mixture-of-experts routers absorbed.
+        router: kept for what routers of mixtures of experts absorb; so far their softmaxes are part of `softmax`.
         special: the part of ``tokens`` that lies on special tokens; shown beside it, not added.
     """
 

@@ -148,6 +148,10 @@ def resolve(target: Target, logits: Tensor, choices: Choices) -> Chosen:
     """
     number = int(logits.argmax()) if target.choice is None else choices.id(target.choice)
     contrast = target.contrast if target.contrast in (None, MEAN) else choices.id(target.contrast)
+    if contrast == number:
+        raise InputError(
+            f"target and contrast are both {choices.name(number)!r}: their difference is 0; choose another contrast"
+        )
     return Chosen(number, contrast, target.objective)
 
 

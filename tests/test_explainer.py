@@ -165,6 +165,8 @@ def test_bad_input(causal: Explainer) -> None:
         causal.explain("the", objective="odds")
     with pytest.raises(InputError, match="must be a text"):
         causal.explain("the", target=True)
+    with pytest.raises(InputError, match="both 'red'"):
+        causal.explain("the", "red", contrast="red")
     with pytest.raises(InputError, match="batch_size"):
         causal.explain(["the"], batch_size=0)
     with pytest.raises(InputError, match="did you mean 'cp-lrp'"):
