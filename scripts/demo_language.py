@@ -4,7 +4,7 @@ A story states some facts, then asks about them; the answer is one word, and exa
 
 - binding      "the box holds a red ball and the bag holds a blue hat . the hat is" -> blue, because of `blue`
 - agreement    "the keys near the cabinet" -> are, because of `keys`
-- induction    "river , stone , candle , river ," -> stone, because of `stone`
+- induction    "star , stone , lamp , star ," -> stone, because of `stone`
 - lookup       "anna lives in rome . ben lives in oslo . the home of ben is" -> oslo, because of `oslo`
 - two-step     "anna has the red key . the red key opens the box . anna can open the" -> box: `box`, via `red`
 
@@ -26,14 +26,12 @@ from demo_families import (
     COLOURS,
     DEEDS,
     FAMILIES,
-    FRUITS,
     JOINTS,
     NAMES,
     NEAR,
     NUMBERS,
     OPENINGS,
     PLACES,
-    ROOMS,
     SCENERY,
     SIGNS,
     STATES,
@@ -41,8 +39,7 @@ from demo_families import (
     Family,
 )
 
-LISTS_UNTIL, EASY_UNTIL = 0.06, 0.3  # shares of the training
-LONGEST = 76  # words of a story
+LONGEST = 72  # words of a story
 TASKS = ("binding", "agreement", "induction", "lookup", "two-step")
 
 
@@ -108,8 +105,8 @@ class _Draft:
         self.sentences.append(set(range(start, len(self.words))))
 
 
-def _told(rng: random.Random, family: Family, asked: int, easy: bool) -> Story:
-    count = min(family.entries) if easy else rng.choice(family.entries)
+def _told(rng: random.Random, family: Family, asked: int) -> Story:
+    count = rng.choice(family.entries)
     columns: dict[str, list[str]] = {}
     for slot, pool in family.slots.items():
         taken = {word for column in columns.values() for word in column}
@@ -130,9 +127,14 @@ def _told(rng: random.Random, family: Family, asked: int, easy: bool) -> Story:
     told = {place: tuple(indices) for place, indices in draft.places.items()}
     sentences = list(draft.sentences)
     questions = [(number, question) for number in range(count) for question in family.questions]
-    for number, question in rng.sample(questions, min(asked, len(questions))):
-        if len(draft.words) > LONGEST - 12:
+    rng.shuffle(questions)
+    known: set[tuple[int, str]] = set()  # no answer is asked for twice: it could be copied from the first time
+    for number, question in questions:
+        if len(answers) == asked or len(draft.words) > LONGEST - 12:
             break
+        if (number, question.answer) in known:
+            continue
+        known.add((number, question.answer))
         draft.write(rng.choice(ASIDES))
         before = len(draft.words)
         draft.write(question.wording, entries[number], number)
@@ -213,52 +215,53 @@ def _agreement(rng: random.Random) -> Story:
     return Story(f"{subject} {sorted(near)}", tuple(draft.words), (answer,))
 
 
-def _induction(rng: random.Random, asked: int, easy: bool) -> Story:
-    """A list of words, then the list again from some point on: each next word is what followed the first time."""
-    pools = (COLOURS, THINGS, PLACES, NAMES, CITIES, NUMBERS, FRUITS, SIGNS, BEINGS, STATES)
-    listed = rng.sample(sorted({word for pool in pools for word in pool}), rng.randint(4, 6 if easy else 14))
+def _induction(rng: random.Random, asked: int) -> Story:
+    """A list of words, then one of them again: the next word is what followed it the first time."""
+    pools = (COLOURS, THINGS, PLACES, NAMES, CITIES, NUMBERS, SIGNS, BEINGS, STATES)
+    listed = rng.sample(sorted({word for pool in pools for word in pool}), rng.randint(4, 10))
     joint = rng.choice(((), (), (",",), ("then",), ("and",)))
     draft = _Draft()
     draft.write(rng.choice(OPENINGS))
-    start = len(draft.words)
-    stride = 1 + len(joint)
+    start, stride = len(draft.words), 1 + len(joint)
     for word in listed:
         draft.words += [word, *joint]
-    first = rng.randrange(len(listed) - 1)  # the last word has no follower
-    again = [*range(first, len(listed)), *(list(range(len(listed))) * (5 if easy else 0))]
+    if rng.random() < 0.5:
+        draft.write(".")
     answers: list[Answer] = []
-    for before, index in zip([-2, *again], again, strict=False):
-        if len(draft.words) > LONGEST - 2:
+    # The last word has no follower. No word is asked for twice: there would be two places to take the answer from.
+    for first in rng.sample(range(len(listed) - 1), min(asked, len(listed) - 1)):
+        if len(draft.words) > LONGEST - 5:
             break
-        if index == before + 1 and len(answers) < asked:
-            here = start + before * stride
-            answers.append(
-                Answer(
-                    "induction",
-                    at=len(draft.words),
-                    cause=(here + stride,),
-                    cue=(here, len(draft.words) - stride),
-                    rivals=tuple(start + i * stride for i in range(len(listed)) if i not in (before, index)),
-                )
+        draft.words += [listed[first], *joint]
+        here = start + first * stride
+        answers.append(
+            Answer(
+                "induction",
+                at=len(draft.words),
+                cause=(here + stride,),
+                cue=(here, len(draft.words) - stride),
+                rivals=tuple(start + i * stride for i in range(len(listed)) if i not in (first, first + 1)),
             )
-        draft.words += [listed[index], *joint]
+        )
+        draft.words += [listed[first + 1], "."]
     return Story(" ".join(listed), tuple(draft.words), tuple(answers))
 
 
-def story(rng: random.Random, asked: int = 1, *, kinds: Sequence[int] = (8, 1, 3), easy: bool = False) -> Story:
-    """A story with at most `asked` questions (at least one); `kinds` weighs told facts, agreement and induction."""
-    kind = rng.choices(("told", "agreement", "induction"), kinds)[0]
-    if kind == "told":
-        return _told(rng, rng.choice(FAMILIES), asked, easy)
-    return _agreement(rng) if kind == "agreement" else _induction(rng, asked, easy)
+def story(rng: random.Random, asked: int = 1) -> Story:
+    """A story with at most `asked` questions (at least one)."""
+    kind = rng.choices(("one step", "two steps", "agreement", "induction"), (6, 4, 2, 3))[0]
+    if kind == "agreement":
+        return _agreement(rng)
+    if kind == "induction":
+        return _induction(rng, asked)
+    groups = ("one step", "two steps").index(kind) + 1
+    return _told(rng, rng.choice([family for family in FAMILIES if len(family.facts) == groups]), asked)
 
 
 def training_stories(rng: random.Random, total: int) -> Iterator[Story]:
-    """`total` stories from the easy to the full language: short lists first, from which copying is learned soonest."""
-    for index in range(total):
-        done = index / total
-        kinds = (0, 0, 1) if done < LISTS_UNTIL else (8, 1, 3)
-        while (told := story(rng, rng.choice((2, 4, 8, 50)), kinds=kinds, easy=done < EASY_UNTIL)).held_out:
+    """`total` stories, none from the held-out side."""
+    for _ in range(total):
+        while (told := story(rng, rng.choice((2, 50)))).held_out:
             continue
         yield told
 
@@ -287,11 +290,11 @@ def held_out_examples(seed: int, per_task: int) -> list[dict[str, object]]:
 
 def vocabulary() -> list[str]:
     """Every word the language can write, in a fixed order: function words first."""
-    wordings = [*OPENINGS, *JOINTS, *ASIDES, "then is are was were yesterday last night that"]
+    wordings = [*OPENINGS, *JOINTS, *ASIDES, "is are was were then yesterday last night that"]
     for family in FAMILIES:
         wordings += [wording for group in family.facts for wording in group]
         wordings += [question.wording for question in family.questions]
     function = dict.fromkeys(word for wording in wordings for word in wording.split() if not word.startswith("{"))
-    content = [*COLOURS, *THINGS, *PLACES, *NAMES, *CITIES, *ROOMS, *NUMBERS, *FRUITS, *SIGNS, *NEAR, *STATES]
+    content = [*COLOURS, *THINGS, *PLACES, *NAMES, *CITIES, *NUMBERS, *SIGNS, *NEAR, *STATES]
     content += [form for noun in (*BEINGS, *THINGS, "key", *SCENERY, *DEEDS) for form in (noun, noun + "s")]
     return list(dict.fromkeys([*function, *content]))

@@ -167,3 +167,21 @@ def test_the_vocabulary_has_every_word(examples: list[Example]) -> None:
 
 def test_the_committed_sentences_are_what_the_generator_writes(examples: list[Example]) -> None:
     assert demo_language.held_out_examples(seed=1, per_task=100) == examples
+
+
+def test_the_bundled_model_gives_the_answers(examples: list[Example]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = ASSETS / "models" / "bindings"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    famous = {"text": "the box holds a red ball and the bag holds a blue hat . the hat is", "answer": "blue"}
+    chosen = [famous, *examples[::4]]
+    inputs = tokenizer([example["text"] for example in chosen], padding=True, return_tensors="pt")
+    last = inputs["attention_mask"].sum(-1) - 1
+    with torch.no_grad():
+        logits = model(**inputs).logits[torch.arange(len(chosen)), last]
+    guesses = tokenizer.convert_ids_to_tokens(logits.argmax(-1).tolist())
+    right = [guess == example["answer"] for guess, example in zip(guesses, chosen, strict=True)]
+    assert right[0]
+    assert sum(right) / len(right) >= 0.97
