@@ -13,13 +13,11 @@ from typing import Any
 
 import torch
 import transformers as hf
-from tiny_exceptions import EXCEPTIONS
+from tiny_exceptions import EXCEPTIONS, PICTURED, SPECIAL
 from torch import nn
 from transformers.models.auto import modeling_auto
 
 VOCABULARY, HIDDEN, HEADS, HEAD, LAYERS, LENGTH = 101, 64, 4, 16, 2, 9
-SPECIAL = 80
-"""Ids from here on may have a meaning of their own (images, audio); the input has none of them."""
 
 MAPPINGS = {
     "causal-lm": "CAUSAL_LM",
@@ -218,12 +216,21 @@ def inputs_of(model: Any, mapping: str, length: int = LENGTH) -> dict[str, Any]:
     if isinstance(end, int) and end < VOCABULARY and mapping != "causal-lm":
         ids[0, -1] = end
     given: dict[str, Any] = {"input_ids": ids}
-    if mapping == "seq2seq-lm" and "decoder_input_ids" in inspect.signature(model.forward).parameters:
+    names = inspect.signature(model.forward).parameters
+    two = mapping in ("seq2seq-lm", "image-text-to-text") and "decoder_input_ids" in names
+    if two and not getattr(config, "use_decoder_only_language_model", False):
         given["decoder_input_ids"] = torch.tensor([[2, 17, 5, 33]])
+    if config.model_type in PICTURED:
+        given |= _pixels(getattr(config, "vision_config", config), generator)
+    if "qformer_input_ids" in names:
+        given["qformer_input_ids"] = ids
     boxes = torch.arange(length * 4).reshape(1, length, 4) * 2
     match config.model_type:
-        case "bros":
+        case "bros" | "udop":
             given["bbox"] = boxes.float() / 100
+        case "blip-2" | "instructblip":
+            picture = torch.full((1, config.num_query_tokens), config.image_token_id)
+            given["input_ids"] = torch.cat([picture, ids], 1)
         case "longformer" | "led" if mapping == "question-answering":
             ids[0, [3, 5, -1]] = 2  # three separators
         case "lxmert":
@@ -246,4 +253,6 @@ def _pixels(config: Any, generator: torch.Generator) -> dict[str, Any]:
             "pixel_attention_mask": torch.ones(1, 16, dtype=torch.long),
             "spatial_shapes": torch.tensor([[4, 4]]),
         }
+    if config.model_type == "idefics_vision":
+        return {"pixel_values": torch.randn(1, 1, channels, height, width, generator=generator)}
     return {"pixel_values": torch.randn(1, channels, height, width, generator=generator)}

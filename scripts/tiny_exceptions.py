@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+SPECIAL = 80
+"""Ids from here on may have a meaning of their own (images, audio); the input has none of them."""
+
 _ASSISTANT = {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0, "enable_moe_block": False}
 _SWIN = {"image_size": 64, "embed_dim": 24, "depths": [1, 2, 1], "num_heads": [3, 6, 12]}
 _SECTIONS = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}}
 _SECTIONED = (
+    "hunyuan_vl_text",
     "glm4v_text",
     "glm_ocr_text",
     "paddleocr_vl_text",
@@ -32,6 +36,10 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
         "dim_bbox_sinusoid_emb_2d": 192,
         "dim_bbox_projection": 16,
     },
+    "blip-2": {"image_token_index": SPECIAL + 10},
+    "instructblip": {"image_token_index": SPECIAL + 10},
+    "chameleon": {"vocabulary_map": {"<image>": SPECIAL + 10}},
+    "emu3": {"vocabulary_map": {"<image>": SPECIAL + 10}},
     "blt": {"use_cache": False, "encoder_hash_byte_group_vocab": 101},
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
@@ -44,6 +52,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "esm": {"vocab_size": 101, "pad_token_id": 1, "mask_token_id": 32},
     "falcon_h1": {"mamba_d_ssm": 128},
     "gemma4_assistant/start": {"text_config": {"model_type": "gemma4_text", **_ASSISTANT}},
+    "glm5_next_text": {"index_topk": 16},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2},
     "granitemoehybrid/start": {"layer_types": ["linear_attention", "full_attention"] * 16},
     "layoutlmv3": {"coordinate_size": 12, "shape_size": 8, "visual_embed": False},
@@ -70,6 +79,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "swin": _SWIN,
     "swinv2": _SWIN,
     "t5": {"decoder_start_token_id": 0},
+    "textnet": {"image_size": [64, 64]},
     "xlstm": {"hidden_size": 128},
     "xmod/start": {"default_language": "en_XX"},
     "zamba": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2},
@@ -84,3 +94,6 @@ LEAVES = {
     "perceiver": "input_preprocessor.embeddings",
 }
 """Model type -> part of the names of its input embeddings, where `get_input_embeddings` does not give one module."""
+
+PICTURED = ("blip", "blip-2", "instructblip", "instructblipvideo", "kosmos-2", "idefics")
+"""Model types that refuse text without a picture."""

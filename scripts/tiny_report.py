@@ -52,13 +52,16 @@ def summary_lines(records: list[Record]) -> list[str]:
     return lines
 
 
+_ASSISTANT = (
+    "all its layers read the keys and values of another model; its config refuses the tiny form, not tried further"
+)
 REASONS = {
     "dinat": "its code needs the natten library",
     "fast_vlm": "its vision tower needs timm",
     "perception_lm": "its vision tower needs timm",
     "gemma3n": "its vision tower needs timm; the text model gemma3n_text is closed",
-    "gemma4_assistant": "no model of its own: it reads the keys and values of another one",
-    "gemma4_unified_assistant": "no model of its own: it reads the keys and values of another one",
+    "gemma4_assistant": _ASSISTANT,
+    "gemma4_unified_assistant": _ASSISTANT,
     "layoutlmv2": "its code needs the detectron2 library",
     "mra": "without its CUDA kernel the attention returns zeros that are made to require gradient inside the model: what the "
     "bias behind them absorbs lies on no way to the input and is not booked",
