@@ -75,15 +75,15 @@ HEAD = """# Every architecture transformers ships
 
 Written by `scripts/sweep_architectures.py` in {minutes:.0f} minutes with torch {torch} and transformers {transformers}. For every
 model type of transformers' auto mappings, a tiny random model is built (all weights, biases and norms random; one layer of
-every kind that its configuration has) and explained under `attnlrp` and `cp-lrp`, in float64 and in float32, with eager
+every kind that its configuration lists) and explained under `attnlrp` and `cp-lrp`, in float64 and in float32, with eager
 attention. One input of {length} tokens; explained is the largest logit of the last position, the largest class logit, or the
 largest start logit.
 
 A type counts as **closed** when the patched forward gives the plain model's numbers bit for bit, all relevance is finite, no
 operation is without a rule, and |rest| is at most 1e-8 of the summed absolute accounts in float64 (transformers' own casts to
 float32 go to float64 there). Relevance is read at the token embeddings; of an encoder-decoder language model at the encoder's
-and at the decoder's; of an image classifier at the pixels. Models of text with images or sound are fed text alone: that says
-nothing about their other inputs. A ledger that closes shows that relevance was conserved, not that each rule was the right
+and at the decoder's; of an image classifier at the pixels. Models of text with images or sound are fed text alone (the few
+that refuse it get a random picture beside it, which is not explained): that says nothing about their other inputs. A ledger that closes shows that relevance was conserved, not that each rule was the right
 one: see [rules](rules.md#the-ledger).
 
 """
