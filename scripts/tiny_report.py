@@ -83,8 +83,8 @@ A type counts as **closed** when the patched forward gives the plain model's num
 operation is without a rule, and |rest| is at most 1e-8 of the summed absolute accounts in float64 (transformers' own casts to
 float32 go to float64 there). Relevance is read at the token embeddings; of an encoder-decoder language model at the encoder's
 and at the decoder's; of an image classifier at the pixels. Models of text with images or sound are fed text alone (the few
-that refuse it get a random picture beside it, which is not explained): that says nothing about their other inputs. A ledger that closes shows that relevance was conserved, not that each rule was the right
-one: see [rules](rules.md#the-ledger).
+that refuse it get a random picture beside it, which is not explained): that says nothing about their other inputs. A
+ledger that closes shows that relevance was conserved, not that each rule was the right one: see [rules](rules.md#the-ledger).
 
 """
 COLUMNS = (
