@@ -1,0 +1,47 @@
+"""A sample of the sweep over transformers' auto classes: types that together hold every kind of operation the rules meet.
+
+`scripts/sweep_architectures.py` runs all of them; its page is docs/architectures.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from tiny_architectures import types
+from tiny_explanation import closed, record
+
+SAMPLE = {
+    "causal-lm": """
+        mixtral dbrx olmoe granitemoe phimoe jetmoe ernie4_5_moe gpt_oss llama4_text
+        deepseek_v2 deepseek_v3 longcat_flash minicpm3 gemma2 gemma3n_text gemma4_text cohere2 diffllama
+        mamba mamba2 falcon_mamba jamba zamba2 nemotron_h falcon_h1 recurrent_gemma rwkv xlstm
+        qwen3_next olmo_hybrid minimax lfm2 kimi_linear bitnet doge
+        mpt bloom falcon xlnet ctrl codegen gptj persimmon nemotron openai-gpt prophetnet trocr
+        """,
+    "masked-lm": """
+        albert convbert deberta fnet funnel ibert longformer mobilebert nystromformer perceiver squeezebert
+        """,
+    "sequence-classification": "modernbert canine esm",
+    "seq2seq-lm": "bart led longt5 pegasus_x umt5",
+    "image-classification": "vit swin convnext resnet levit poolformer",
+}
+CASES = [(mapping, name) for mapping, names in SAMPLE.items() for name in names.split()]
+
+
+def test_the_sample_is_large() -> None:
+    assert len(CASES) >= 60
+    assert len(set(CASES)) == len(CASES)
+
+
+@pytest.mark.parametrize(("mapping", "name"), CASES)
+def test_forward_is_unchanged_and_the_ledger_closes(mapping: str, name: str) -> None:
+    known = types(mapping)
+    if name not in known:
+        pytest.skip("the installed transformers does not have this type")
+    result = record(mapping, name, known[name])
+    assert closed(result), result.get("error") or result["runs"]
