@@ -14,7 +14,7 @@ from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTa
 from lxtlike.composites import Composite
 from lxtlike.errors import InputError
 from lxtlike.loading import load, task_of
-from lxtlike.methods import Explained, lrp
+from lxtlike.methods import Explained, input_embedding, lrp
 from lxtlike.targets import Choices, Chosen, Labels, Target, Vocabulary, contrast_of, resolve, values
 from lxtlike.text import Encoded, encode
 from lxtlike.version import __version__
@@ -238,8 +238,8 @@ class Explainer:
         longest = max(len(encoded.tokens) for encoded in batch)
         ids = [encoded.ids + [self._pad_id()] * (longest - len(encoded.tokens)) for encoded in batch]
         mask = [[1] * len(encoded.tokens) + [0] * (longest - len(encoded.tokens)) for encoded in batch]
-        weight = self.model.get_input_embeddings().weight
-        device = self.model.device if weight.is_meta else weight.device
+        weight = getattr(input_embedding(self.model), "weight", None)
+        device = self.model.device if weight is None or weight.is_meta else weight.device
         inputs: dict[str, Any] = {"input_ids": torch.tensor(ids, device=device)}
         accepted = inspect.signature(self.model.forward).parameters
         if "attention_mask" in accepted:

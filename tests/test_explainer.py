@@ -177,6 +177,13 @@ def test_bad_input(causal: Explainer) -> None:
         Explainer(causal.model, causal.tokenizer, task="poetry")
 
 
+def test_a_model_without_an_input_embedding_is_refused() -> None:
+    model = tiny_models.model("causal-lm")
+    model.get_input_embeddings = lambda: None
+    with pytest.raises(InputError, match="no single input embedding"):
+        Explainer(model, tiny_models.tokenizer()).explain("the red")
+
+
 def test_nan_in_the_output_is_no_result() -> None:
     model = tiny_models.model("causal-lm")
     with torch.no_grad():

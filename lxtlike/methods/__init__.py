@@ -1,5 +1,6 @@
 """Attribution methods: model, inputs and target in, relevance per token out."""
 
+from lxtlike.methods.leaves import embedding_leaves, input_embedding
 from lxtlike.methods.lrp import Explained, lrp
 
-__all__ = ["Explained", "lrp"]
+__all__ = ["Explained", "embedding_leaves", "input_embedding", "lrp"]

@@ -10,6 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lxtlike.errors import InputError
+
+
+def input_embedding(model: Any) -> nn.Module:
+    """The module that looks the input tokens of a transformers model up.
+
+    Raises:
+        InputError: the model names no such module (Canine hashes characters into several tables).
+    """
+    try:
+        source = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        source = None
+    if not isinstance(source, nn.Module):
+        raise InputError(
+            f"{type(model).__name__} has no single input embedding to read relevance at: use `lxtlike.propagate` with leaves "
+            "of your own"
+        )
+    return source
+
 
 @contextmanager
 def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
@@ -30,9 +50,10 @@ def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
         leaves.append(leaf)
         return leaf.clone()  # models scale what they looked up in place, which torch refuses for a leaf
 
-    source: Any = model.get_input_embeddings()  # type: ignore[operator]
-    shared = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is getattr(source, "weight", None)]
-    handles = [module.register_forward_hook(as_leaf) for module in shared or [source]]
+    source = input_embedding(model)
+    weight = getattr(source, "weight", None)
+    tied: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
+    handles = [module.register_forward_hook(as_leaf) for module in tied or [source]]
     try:
         yield leaves
     finally:
