@@ -98,15 +98,19 @@ class Audit:
                     seen.add(parent)
                     stack.append(parent)
 
-    def _where(self) -> str:
-        """Path of the module whose forward is running: the innermost one on the Python stack that belongs to the model."""
+    def running(self) -> nn.Module | None:
+        """The module whose forward is running: the innermost one on the Python stack that belongs to the model."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
-            name: str | None = self._names.get(id(frame.f_locals.get("self")))
-            if name is not None:
-                return name
+            module = frame.f_locals.get("self")
+            if id(module) in self._names:
+                return module  # type: ignore[no-any-return]
             frame = frame.f_back
-        return ""
+        return None
+
+    def _where(self) -> str:
+        """Path of the module whose forward is running."""
+        return self._names.get(id(self.running()), "")
 
 
 def _ours(node: Any) -> bool:

@@ -67,7 +67,9 @@ class RuleMode(TorchFunctionMode):
 
     def call(self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation) -> Call:
         """The call of an operation, as rules see it."""
-        return Call(func, tuple(args), kwargs, operation, self.audit.book, self.activated, self.fast)
+        return Call(
+            func, tuple(args), kwargs, operation, self.audit.book, self.activated, self.audit.running, self.fast
+        )
 
     def apply(self, call: Call) -> Any:
         """Run one operation by its rule."""
