@@ -6,7 +6,9 @@ stored, compared and shown without it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Ledger:
         tokens: sum of the relevance of all tokens.
         positions: relevance of learned position (and segment) embeddings and of position-dependent attention biases.
         biases: what biases of linear layers, betas of norms and any other additive constant absorbed.
+        bias_kinds: the same by kind, adding up to `biases`: ``linear`` (biases of linear and convolution layers), ``norm``
+            (shifts of norms), ``other`` (class tokens, attention sinks, numbers and whatever else is added).
         softmax: what the Taylor bias of softmaxes absorbed (AttnLRP; 0 for CP-LRP).
         epsilon: what the stabiliser of the epsilon rule absorbed.
         router: kept for what routers of mixtures of experts absorb; so far their softmaxes are part of `softmax`.
@@ -32,6 +36,7 @@ class Ledger:
     epsilon: float = 0.0
     router: float = 0.0
     special: float = 0.0
+    bias_kinds: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def accounts(self) -> dict[str, float]:
@@ -51,22 +56,35 @@ class Ledger:
             return float(self.rest != 0.0)
         return abs(self.rest) / total
 
-    def to_dict(self) -> dict[str, float]:
+    def numbers(self) -> tuple[float, ...]:
+        """Every number that the ledger holds."""
+        return (self.explained, self.special, *self.accounts.values(), *self.bias_kinds.values())
+
+    def to_dict(self) -> dict[str, Any]:
         """The fields with `rest` and `relative_error`, as written to JSON."""
         return {**asdict(self), "rest": self.rest, "relative_error": self.relative_error}
 
 
 @dataclass(frozen=True)
 class Uncovered:
-    """An operation on the way from the inputs to the target that no rule of the composite covers."""
+    """An operation on the way from the inputs to the target that no rule of the composite covers.
+
+    Attributes:
+        operation: its name; "cut: ..." where the way of relevance is cut.
+        module: path of the module whose forward called it.
+        remedy: what to do, in one line.
+        source: the line of the model's code, ``file:line: text``; empty where Python does not know it.
+    """
 
     operation: str
     module: str
     remedy: str
+    source: str = ""
 
     def __str__(self) -> str:
-        return f"no rule covers {self.operation} in {self.module or 'the model'}: {self.remedy}"
+        place = f"{self.module or 'the model'}{self.source and f' ({self.source})'}"
+        return f"no rule covers {self.operation} in {place}: {self.remedy}"
 
     def to_dict(self) -> dict[str, str]:
-        """The three fields, as written to JSON."""
+        """The fields, as written to JSON."""
         return asdict(self)

@@ -43,8 +43,10 @@ def attribution(text: str, tokens: tuple[Token, ...], relevance: Any, **changes:
         "relevance": relevance,
         "prediction": (Candidate(3, " Paris", 1.25, 0.5), Candidate(4, "<script>alert(1)</script>", -0.1, 0.1)),
         "target": ResolvedTarget(3, " Paris", len(tokens) - 1, "logit", {"id": 4, "token": " London"}, 1.35),
-        "ledger": Ledger(explained=1.35, tokens=1.0, biases=0.25, softmax=0.1, special=0.5),
-        "audit": AuditSummary(1e-7, (Uncovered("torch.cumsum", "model.x", "add a rule"),)),
+        "ledger": Ledger(
+            explained=1.35, tokens=1.0, biases=0.25, softmax=0.1, special=0.5, bias_kinds={"linear": 0.15, "norm": 0.1}
+        ),
+        "audit": AuditSummary(1e-7, (Uncovered("torch.cumsum", "model.x", "add a rule", "x.py:3: y = x.cumsum(0)"),)),
         "versions": {"lxtlike": "0.1", "torch": "2.13"},
     }
     return Attribution(**fields | changes)
@@ -79,11 +81,19 @@ def test_dict_is_the_published_object(result: Attribution) -> None:
     assert list(data["tokens"][4].values()) == [4, 14, " is", "is", 12, 14, False, -0.5]
     assert set(data["ledger"]) == {
         *("explained", "tokens", "positions", "biases", "softmax", "epsilon", "router", "special"),
-        *("rest", "relative_error"),
+        *("bias_kinds", "rest", "relative_error"),
     }
+    assert data["ledger"]["bias_kinds"] == {"linear": 0.15, "norm": 0.1}
     assert data["audit"] == {
         "forward_deviation": 1e-7,
-        "uncovered": [{"operation": "torch.cumsum", "module": "model.x", "remedy": "add a rule"}],
+        "uncovered": [
+            {
+                "operation": "torch.cumsum",
+                "module": "model.x",
+                "remedy": "add a rule",
+                "source": "x.py:3: y = x.cumsum(0)",
+            }
+        ],
     }
     assert data["versions"] == {"lxtlike": "0.1", "torch": "2.13"}
     assert json.loads(result.to_json()) == data
@@ -221,6 +231,15 @@ def test_a_line_of_a_batch_is_a_result(result: Attribution) -> None:
     assert Attribution.from_dict({**result.to_dict(), "id": 7}) == result
 
 
+def test_results_of_older_versions_load(result: Attribution) -> None:
+    data = result.to_dict()
+    del data["ledger"]["bias_kinds"], data["audit"]["uncovered"][0]["source"]
+    old = Attribution.from_dict(data)
+    assert old.ledger.biases == result.ledger.biases
+    assert old.ledger.bias_kinds == {}
+    assert [found.source for found in old.audit.uncovered] == [""]
+
+
 def test_save_refuses_what_is_no_file(result: Attribution, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
@@ -260,6 +279,8 @@ def _damaged(data: dict[str, Any]) -> list[Any]:
             change("tokens", 1, "id", to=1.5),
         ),
         change("tokens", 1, "relevance", to=1e300),
+        change("ledger", "bias_kinds", to=[0.25]),
+        change("ledger", "bias_kinds", "norm", to=math.inf),
     ]
 
 

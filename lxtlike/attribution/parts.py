@@ -115,18 +115,29 @@ def target(data: Mapping[str, Any]) -> ResolvedTarget:
 
 def ledger(data: Mapping[str, Any]) -> Ledger:
     """From its JSON object, whose `rest` and `relative_error` follow from the accounts; one not there is 0."""
-    needed = ("explained", "tokens")
+    needed, kinds = ("explained", "tokens"), data.get("bias_kinds", {})
     accounts = {
-        field.name: data[field.name] if field.name in needed else data.get(field.name, 0.0) for field in fields(Ledger)
+        field.name: data[field.name] if field.name in needed else data.get(field.name, 0.0)
+        for field in fields(Ledger)
+        if field.name != "bias_kinds"
     }
-    return Ledger(**{name: float(value) for name, value in accounts.items()})
+    return Ledger(
+        **{name: float(value) for name, value in accounts.items()},
+        bias_kinds={string(kind): float(value) for kind, value in kinds.items()},
+    )
 
 
 def audit(data: Mapping[str, Any]) -> AuditSummary:
     """From its JSON object."""
     deviation = data["forward_deviation"]
     uncovered = (
-        Uncovered(*(string(entry[key]) for key in ("operation", "module", "remedy"))) for entry in data["uncovered"]
+        Uncovered(
+            operation=string(entry["operation"]),
+            module=string(entry["module"]),
+            remedy=string(entry["remedy"]),
+            source=string(entry.get("source", "")),
+        )
+        for entry in data["uncovered"]
     )
     return AuditSummary(None if deviation is None else float(deviation), tuple(uncovered))
 

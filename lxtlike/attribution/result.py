@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from operator import index as integer
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -67,7 +67,7 @@ class Attribution:
         numbers = {
             "the target's value": [self.target.value],
             "a prediction's logit or probability": [n for c in self.prediction for n in (c.logit, c.prob)],
-            "the ledger": asdict(self.ledger).values(),
+            "the ledger": self.ledger.numbers(),
             "the audit's forward deviation": [self.audit.forward_deviation or 0.0],
         }
         for name, values in numbers.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterable
 from types import FrameType
 from typing import Any
@@ -56,8 +57,14 @@ class Audit:
             raise LxtlikeError(
                 "the model's own forward did not run inside the `propagate` block; call the module that was passed to it."
             )
-        accounts = self.book.accounts(item)
-        return Ledger(explained=_number(explained), tokens=_number(tokens), special=special, **accounts)
+        totals: dict[str, float] = defaultdict(float)
+        kinds: dict[str, float] = {}
+        for account, value in self.book.accounts(item).items():
+            name, _, kind = account.partition(".")
+            totals[name] += value
+            if name == "biases":
+                kinds[kind or "other"] = kinds.get(kind or "other", 0.0) + value
+        return Ledger(_number(explained), _number(tokens), **totals, special=special, bias_kinds=kinds)
 
     def compare(self, plain: Tensor, patched: Tensor) -> float:
         """Set and return `forward_deviation` from outputs of the plain and of the patched model, of equal shape."""
@@ -102,15 +109,15 @@ class Audit:
         """The module whose forward is running: the innermost one on the Python stack that belongs to the model."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
-            module = frame.f_locals.get("self")
+            module: nn.Module | None = frame.f_locals.get("self")
             if id(module) in self._names:
-                return module  # type: ignore[no-any-return]
+                return module
             frame = frame.f_back
         return None
 
     def _where(self) -> str:
         """Path of the module whose forward is running."""
-        return self._names.get(id(self.running()), "")
+        return str(self._names.get(id(self.running()), ""))
 
 
 def _ours(node: Any) -> bool:

@@ -40,6 +40,7 @@ class RuleMode(TorchFunctionMode):
         # The empty composite promises plain gradients for everything, so nothing is unknown to it.
         self.unknown = unknown or (None if composite.rules else "structure")
         self.activated: Any = WeakTensorKeyDictionary()
+        self.lookups: Any = WeakTensorKeyDictionary()
         self._suspended = False
 
     @contextmanager
@@ -56,7 +57,10 @@ class RuleMode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if self._suspended or not (_any_tracked(args) or (kwargs and _any_tracked(kwargs.values()))):
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if func is F.embedding:
+                self.lookups[result] = True
+            return result
         if func in _COMPOUNDS and self.rules:
             with self:
                 return _COMPOUNDS[func](*args, **kwargs)
@@ -68,7 +72,15 @@ class RuleMode(TorchFunctionMode):
     def call(self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation) -> Call:
         """The call of an operation, as rules see it."""
         return Call(
-            func, tuple(args), kwargs, operation, self.audit.book, self.activated, self.audit.running, self.fast
+            func,
+            tuple(args),
+            kwargs,
+            operation,
+            self.audit.book,
+            self.activated,
+            lambda t: t in self.lookups or (t._base is not None and t._base in self.lookups),
+            self.audit.running,
+            self.fast,
         )
 
     def apply(self, call: Call) -> Any:

@@ -87,6 +87,7 @@ class Call:
     Attributes:
         book: where absorbed relevance is written.
         activated: the outputs of activations that are still alive: what tells a gated product from any other product.
+        looked_up: tells whether a tensor is what an embedding table handed out, or a view of it.
         running: gives the module whose forward is running; it walks the Python stack, so only rare operations ask.
         fast: whether rules may use forms that keep fewer tensors, with the same numbers.
     """
@@ -97,6 +98,7 @@ class Call:
     operation: Operation
     book: Book
     activated: MutableMapping[Tensor, Activated]
+    looked_up: Callable[[Tensor], bool] = lambda _: False
     running: Callable[[], Any] = lambda: None
     fast: bool = True
 

@@ -55,7 +55,7 @@ def additive(call: Call) -> Any:
     if not constants or not isinstance(output, Tensor) or not output.requires_grad:
         return output
     zeroed = call.transform(lambda t: t.new_zeros(()).expand(t.shape) if t.requires_grad else t)
-    shape, account = output.shape, _account(*constants)
+    shape, account = output.shape, _account(call, "other", *constants)
     call.book.absorb(account, output, lambda c: _product(zeroed.run().broadcast_to(shape), c))
     return output
 
@@ -81,12 +81,13 @@ def absorb_addend(call: Call, output: Tensor) -> None:
     beta = call.kwargs.get("beta", 1)
     constant = addend.detach() if beta == 1 else addend.detach() * beta
     output = _unviewed(output)
+    kind = "norm" if call.family == "norm" else "linear"
     if constant.dim() <= 1:
         channel = call.operation.channel
-        call.book.absorb("biases", output, lambda c: wide(c).movedim(channel, -1) @ constant.to(wide(c).dtype))
+        call.book.absorb(f"biases.{kind}", output, lambda c: wide(c).movedim(channel, -1) @ constant.to(wide(c).dtype))
     else:
         shape = output.shape
-        call.book.absorb(_account(addend), output, lambda c: _product(constant.broadcast_to(shape), c))
+        call.book.absorb(_account(call, kind, addend), output, lambda c: _product(constant.broadcast_to(shape), c))
 
 
 def _unviewed(output: Tensor) -> Tensor:
@@ -105,7 +106,19 @@ def _product(constant: Tensor, c: Tensor) -> Tensor:
     return wide(torch.where(c != 0, constant, 0)) * wide(c)
 
 
-def _account(*constants: Any) -> str:
-    """A constant that may differ from position to position is a position embedding or bias; all others are biases."""
-    varies = (isinstance(t, Tensor) and t.dim() > 1 and not isinstance(t, torch.nn.Parameter) for t in constants)
-    return "positions" if any(varies) else "biases"
+def _account(call: Call, kind: str, *constants: Any) -> str:
+    """A constant that may differ from position to position is a position embedding or bias; all others are biases.
+
+    It may when it varies along two dimensions or more: a bias has its channels only, whatever shape it was given (an
+    attention sink ``[1, H, 1, 1]``, a class token expanded over the batch). What was looked up in a table of embeddings
+    belongs to a position even where there is but one.
+    """
+    found = [t for t in constants if isinstance(t, Tensor)]
+    if any(_varying(t) > 1 or call.looked_up(t) for t in found):
+        return "positions"
+    return f"biases.{kind}"
+
+
+def _varying(t: Tensor) -> int:
+    """How many dimensions `t` really has: neither of size 1 nor expanded."""
+    return sum(size > 1 and stride != 0 for size, stride in zip(t.shape, t.stride(), strict=True))

@@ -115,7 +115,7 @@ def _batch_norm(call: Call) -> Tensor:
     scale = torch.rsqrt(wide(var) + call.get("eps", 1e-5)).reshape(shape)
     output = frozen_norm(call.quietly(), x, scale, weight)
     shift = wide(mean).reshape(shape) * scale * (1 if weight is None else weight)
-    call.book.absorb("biases", output, lambda c: wide(c) * -shift)
+    call.book.absorb("biases.norm", output, lambda c: wide(c) * -shift)
     return output
 
 

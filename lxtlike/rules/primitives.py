@@ -22,7 +22,7 @@ class Book(Protocol):
         """Add ``measure(coefficient of output)`` to an account when the backward pass comes by.
 
         Args:
-            account: a field name of `lxtlike.ledger.Ledger`.
+            account: a field name of `lxtlike.ledger.Ledger`; of biases with their kind, as in ``biases.linear``.
             output: the tensor whose coefficient is handed to `measure`.
             measure: coefficient -> relevance, a tensor whose leading dimension is that of `output` (or a scalar). It must
                 not hold `output` itself, only a detached alias: the closure is kept by the autograd graph.
