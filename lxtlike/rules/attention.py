@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from lxtlike.rules.call import Call
-from lxtlike.rules.primitives import scale, wide
+from lxtlike.rules.primitives import keep, scale, wide
 
 
 def taylor(call: Call) -> Any:
     """Softmax with its plain Jacobian; absorbs ``sum(A c_A) - sum(S c_S)`` with ``c_S = A (c_A - <A, c_A>)``."""
     output = call.run()
     dim = call.get("dim", -1)
-    weights = output.detach()
+    weights = keep(output)
 
     def residual(c: Tensor) -> Tensor:
-        a, c = wide(weights), wide(c)
+        a, c = wide(weights()), wide(c)
         centred = c - (a * c).sum(dim, keepdim=True)
         # S = log A up to a constant per row, and the c_S of a row add up to zero: S itself need not be kept.
         return a * c - torch.xlogy(a, a) * centred
@@ -36,11 +36,12 @@ def log_taylor(call: Call) -> Any:
     """Log-softmax with its plain Jacobian; absorbs what its input does not receive."""
     output = call.run()
     dim = call.get("dim", -1)
-    logs = output.detach()
+    logs = keep(output)
 
     def residual(c: Tensor) -> Tensor:
         # S = log p + a constant per row, and the c_S of a row add up to zero.
-        return wide(logs) * wide(logs).exp() * wide(c).sum(dim, keepdim=True)
+        log = wide(logs())
+        return log * log.exp() * wide(c).sum(dim, keepdim=True)
 
     call.book.absorb("softmax", output, residual)
     return output
@@ -61,8 +62,8 @@ def fused_uniform(call: Call) -> Any:
         shares["attn_mask"] = for_scores
     inputs = {name: _Input(call.get(name), share) for name, share in shares.items()}
     output = call.having(**{name: entry.alias for name, entry in inputs.items()}, dropout_p=0.0).run()
-    out = output.detach()
-    call.book.absorb("softmax", output, lambda c: wide(out) * wide(c))
+    out = keep(output)
+    call.book.absorb("softmax", output, lambda c: wide(out()) * wide(c))
     for entry in inputs.values():
         if entry.alias.requires_grad:
             call.book.absorb("softmax", entry.alias, entry.received)
@@ -84,7 +85,7 @@ class _Input:
     def __init__(self, x: Tensor, share: float) -> None:
         self.alias = scale(x, share) if x.requires_grad else x
         self.share = share
-        self.value = x.detach()
+        self.value = keep(x)
 
     def received(self, c: Tensor) -> Tensor:
-        return wide(self.value) * wide(c) * -self.share
+        return wide(self.value()) * wide(c) * -self.share

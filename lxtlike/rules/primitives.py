@@ -25,7 +25,8 @@ class Book(Protocol):
             account: a field name of `lxtlike.ledger.Ledger`; of biases with their kind, as in ``biases.linear``.
             output: the tensor whose coefficient is handed to `measure`.
             measure: coefficient -> relevance, a tensor whose leading dimension is that of `output` (or a scalar). It must
-                not hold `output` itself, only a detached alias: the closure is kept by the autograd graph.
+                not hold `output` itself, only a detached alias: the closure is kept by the autograd graph. What it holds
+                of the size of an activation, it holds by `keep`.
         """
 
 
@@ -77,6 +78,29 @@ def substitute(value: Tensor, source: Tensor, ratio: Tensor | None = None) -> Te
     """
     substituted: Tensor = _Substitute.apply(source, [value], ratio)  # type: ignore[no-untyped-call]
     return substituted
+
+
+class _Keep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return anchor.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *coefficients: Tensor) -> tuple[None, None]:
+        return None, None
+
+
+def keep(x: Tensor) -> Callable[[], Tensor]:
+    """`x`, held as autograd holds what it saves, for a `Measure` to read once in a backward pass.
+
+    So gradient checkpointing can let go of it and compute it again, and a change of `x` in place is found out.
+    """
+    if not torch.is_grad_enabled():
+        return lambda: x
+    anchor = torch.empty(0, requires_grad=True)
+    kept: Tensor = _Keep.apply(anchor, x.detach())  # type: ignore[no-untyped-call]
+    return lambda: kept.grad_fn.saved_tensors[0]  # type: ignore[union-attr]
 
 
 def wide(x: Tensor) -> Tensor:
