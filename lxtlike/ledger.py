@@ -24,7 +24,7 @@ class Ledger:
             (shifts of norms), ``other`` (class tokens, attention sinks, numbers and whatever else is added).
         softmax: what the Taylor bias of softmaxes absorbed (AttnLRP; 0 for CP-LRP).
         epsilon: what the stabiliser of the epsilon rule absorbed.
-        router: kept for what routers of mixtures of experts absorb; so far their softmaxes are part of `softmax`.
+        router: the same of routers' softmaxes (mixtures of experts; rule `router: uniform`).
         special: the part of ``tokens`` that lies on special tokens; shown beside it, not added.
     """
 
