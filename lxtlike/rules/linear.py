@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lxtlike.rules.call import Call, tensors
-from lxtlike.rules.primitives import substitute, wide
+from lxtlike.rules.primitives import keep, substitute, wide
 
 
 def structure(call: Call) -> Any:
@@ -35,14 +35,15 @@ def expanded(call: Call) -> Any:
 
     result = call.transform(alias).run()
     for output in (t for t in tensors(result) if t.requires_grad):
-        call.book.absorb("biases", output, _times(output.detach()))
+        call.book.absorb("biases.taylor", output, _relevance(output, 1))
     for x in aliases:
-        call.book.absorb("biases", x, _times(-x.detach()))
+        call.book.absorb("biases.taylor", x, _relevance(x, -1))
     return result
 
 
-def _times(value: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda c: wide(value) * wide(c)
+def _relevance(x: Tensor, sign: int) -> Callable[[Tensor], Tensor]:
+    value = keep(x)
+    return lambda c: sign * wide(value()) * wide(c)
 
 
 def dropped(call: Call) -> Any:
