@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router")
+"""What the explained value is made of, but for the rest."""
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -21,11 +24,10 @@ class Ledger:
         positions: relevance of learned position (and segment) embeddings and of position-dependent attention biases.
         biases: what biases of linear layers, betas of norms and any other additive constant absorbed.
         bias_kinds: the same by kind, adding up to `biases`: ``linear`` (biases of linear and convolution layers), ``norm``
-            (shifts of norms), ``taylor`` (constant terms of functions whose rule is `gradient`), ``other`` (class tokens,
-            attention sinks, numbers and whatever else is added).
+            (shifts of norms), ``other`` (class tokens, attention sinks, numbers and whatever else is added).
         softmax: what the Taylor bias of softmaxes absorbed (AttnLRP; 0 for CP-LRP).
         epsilon: what the stabiliser of the epsilon rule absorbed.
-        router: the same of routers' softmaxes (mixtures of experts; rule `router: uniform`).
+        router: kept for what routers of mixtures of experts absorb; so far their softmaxes are part of `softmax`.
         special: the part of ``tokens`` that lies on special tokens; shown beside it, not added.
     """
 
@@ -42,7 +44,7 @@ class Ledger:
     @property
     def accounts(self) -> dict[str, float]:
         """The accounts that add up to `explained` when `rest` is zero."""
-        return {name: getattr(self, name) for name in ("tokens", "positions", "biases", "softmax", "epsilon", "router")}
+        return {name: getattr(self, name) for name in ACCOUNTS}
 
     @property
     def rest(self) -> float:
@@ -64,6 +66,66 @@ class Ledger:
     def to_dict(self) -> dict[str, Any]:
         """The fields with `rest` and `relative_error`, as written to JSON."""
         return {**asdict(self), "rest": self.rest, "relative_error": self.relative_error}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What came to one layer and where it went: ``arrives = passes + accounts + rest``.
+
+    Attributes:
+        name: path of the module, with the number of its call where it ran more than once; ``(before)``, ``(between)`` or
+            ``(behind)`` for what the model computes outside of its layers.
+        arrives: relevance at its outputs, wherever they are used.
+        passes: relevance at its inputs, from its own use of them.
+        accounts: what it absorbed, by account.
+    """
+
+    name: str
+    arrives: float
+    passes: float
+    accounts: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def rest(self) -> float:
+        """What neither goes on nor is on an account: rounding, or the place where conservation is lost."""
+        return self.arrives - self.passes - sum(self.accounts.values())
+
+    @property
+    def relative_error(self) -> float:
+        """``|rest|`` over the sum of the absolute amounts that left; where all are empty, 0 without and 1 with a rest."""
+        total = abs(self.passes) + sum(abs(value) for value in self.accounts.values())
+        if total == 0.0:
+            return float(self.rest != 0.0)
+        return abs(self.rest) / total
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields with `rest` and `relative_error`, as written to JSON."""
+        return {**asdict(self), "rest": self.rest, "relative_error": self.relative_error}
+
+
+@dataclass(frozen=True)
+class LayerLedger:
+    """The ledger of every layer that relevance came by, in the order in which they ran. As text, a table."""
+
+    layers: tuple[Layer, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rows, as written to JSON."""
+        return {"layers": [layer.to_dict() for layer in self.layers]}
+
+    def __str__(self) -> str:
+        used = [name for name in ACCOUNTS[1:] if any(layer.accounts.get(name) for layer in self.layers)]
+        rows = [["", "arrives", "passes on", *used, "rest"]]
+        for layer in self.layers:
+            amounts = (layer.arrives, layer.passes, *(layer.accounts.get(name, 0.0) for name in used))
+            rows.append([layer.name, *(f"{amount:.6g}" for amount in amounts), f"{layer.rest:.1e}"])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        first, *others = widths
+        lines = (
+            f"{name:{first}}" + "".join(f"  {value:>{width}}" for value, width in zip(values, others, strict=True))
+            for name, *values in rows
+        )
+        return "\n".join(line.rstrip() for line in lines)
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from collections.abc import Iterable
 from types import FrameType
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
-from lxtlike.errors import LxtlikeError
-from lxtlike.ledger import Ledger, Uncovered
+from lxtlike.errors import InputError, LxtlikeError
+from lxtlike.ledger import LayerLedger, Ledger, Uncovered
 from lxtlike.propagation.book import AccountBook
+from lxtlike.propagation.layers import Layers
 
 
 class Audit:
@@ -29,6 +29,7 @@ class Audit:
         self.composite = composite
         self.forward_deviation: float | None = None
         self.book = AccountBook()
+        self.layers: Layers | None = None
         self.forwards = 0
         self._names = {id(module): name for name, module in model.named_modules()}
         self._uncovered: dict[Uncovered, None] = {}
@@ -39,32 +40,53 @@ class Audit:
         """Operations without a rule whose result reached the target."""
         return list(self._uncovered)
 
+    @overload
     def ledger(
         self, explained: float | Tensor, tokens: float | Tensor, *, special: float = 0.0, item: int | None = None
-    ) -> Ledger:
-        """The accounts of the latest backward pass.
+    ) -> Ledger: ...
+
+    @overload
+    def ledger(self, *, by: Literal["layer"], item: int | None = None) -> LayerLedger: ...
+
+    def ledger(
+        self,
+        explained: float | Tensor = 0.0,
+        tokens: float | Tensor = 0.0,
+        *,
+        special: float = 0.0,
+        item: int | None = None,
+        by: str | None = None,
+    ) -> Ledger | LayerLedger:
+        """The accounts of the latest backward pass, of the model or of each of its layers.
 
         Args:
             explained: the target's value F (of one item, or summed over the batch), a scalar.
             tokens: relevance of the tokens, of any shape; it is summed.
             special: the part of `tokens` on special tokens.
             item: index in the batch; None for the whole batch.
+            by: "layer" gives a `LayerLedger`, which needs neither value nor relevance, only ``propagate(..., by_layer=True)``.
 
         Raises:
+            InputError: an unknown `by`, or accounts that were not kept by layer.
             LxtlikeError: when the model's forward did not run inside the block, so that nothing was patched.
         """
         if not self.forwards:
             raise LxtlikeError(
                 "the model's own forward did not run inside the `propagate` block; call the module that was passed to it."
             )
-        totals: dict[str, float] = defaultdict(float)
-        kinds: dict[str, float] = {}
-        for account, value in self.book.accounts(item).items():
-            name, _, kind = account.partition(".")
-            totals[name] += value
-            if name == "biases":
-                kinds[kind or "other"] = kinds.get(kind or "other", 0.0) + value
-        return Ledger(_number(explained), _number(tokens), **totals, special=special, bias_kinds=kinds)
+        if by is not None:
+            return self._by_layer(by, item)
+        accounts, kinds = self.book.accounts(item), self.book.kinds(item)
+        return Ledger(_number(explained), _number(tokens), **accounts, special=special, bias_kinds=kinds)
+
+    def _by_layer(self, by: str, item: int | None) -> LayerLedger:
+        if by != "layer":
+            raise InputError(f"a ledger by {by!r} does not exist: leave `by` out, or take by='layer'")
+        if self.layers is None:
+            raise InputError(
+                "the accounts were not kept by layer: enter the block with `propagate(..., by_layer=True)`"
+            )
+        return self.layers.ledger(item)
 
     def compare(self, plain: Tensor, patched: Tensor) -> float:
         """Set and return `forward_deviation` from outputs of the plain and of the patched model, of equal shape."""

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from lxtlike.rules.primitives import Measure
 
+ARRIVES, PASSES = CROSSINGS = ("arrives", "passes")
+"""Written beside the accounts: what comes to a place at its outputs, and what it hands on at its inputs."""
+
 Entry = tuple[int, str]
-"""A place in the model (a layer, see `lxtlike.propagation.layers`) and an account."""
+"""A place in the model (a layer, see `lxtlike.propagation.layers`) and an account (with the kind of bias) or a crossing."""
 
 
 class AccountBook:
@@ -62,6 +65,24 @@ class AccountBook:
     def accounts(self, item: int | None = None) -> dict[str, float]:
         """Account -> absorbed relevance of one batch item, or of the whole batch."""
         totals: dict[str, float] = defaultdict(float)
-        for (_, account), value in self.entries(item).items():
-            totals[account] += value
+        for amounts in self.places(item).values():
+            for account, value in amounts.items():
+                if account not in CROSSINGS:
+                    totals[account] += value
         return dict(totals)
+
+    def kinds(self, item: int | None = None) -> dict[str, float]:
+        """Kind of bias -> absorbed relevance."""
+        totals: dict[str, float] = defaultdict(float)
+        for (_, account), value in self.entries(item).items():
+            name, _, kind = account.partition(".")
+            if name == "biases":
+                totals[kind or "other"] += value
+        return dict(totals)
+
+    def places(self, item: int | None = None) -> dict[int, dict[str, float]]:
+        """Place -> account, or crossing -> relevance."""
+        totals: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        for (place, account), value in self.entries(item).items():
+            totals[place][account.partition(".")[0]] += value
+        return {place: dict(totals[place]) for place in sorted(totals)}

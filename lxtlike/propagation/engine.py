@@ -6,7 +6,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lxtlike.errors import AuditError, InputError
 from lxtlike.propagation import atoms, fused
 from lxtlike.propagation.atoms import ModuleRule
 from lxtlike.propagation.audit import Audit
+from lxtlike.propagation.layers import layers_of
 from lxtlike.propagation.mode import RuleMode
 from lxtlike.rules import RULES
 from lxtlike.rules.call import tensors
@@ -33,6 +34,7 @@ def propagate(
     unknown: str | None = None,
     fast: bool = True,
     trace: bool = False,
+    by_layer: bool = False,
 ) -> Iterator[Audit]:
     """Within the block, backward passes through `model` carry LRP coefficients instead of gradients.
 
@@ -48,6 +50,7 @@ def propagate(
             None keeps their plain gradient and reports them.
         fast: use the fast lane (same numbers, fewer kept tensors).
         trace: record which rule every operation got (`Audit.rules`); slows the forward down.
+        by_layer: keep the accounts of every layer as well (``Audit.ledger(by="layer")``); costs time and memory.
 
     Yields:
         The `Audit`, complete after the backward pass.
@@ -62,7 +65,7 @@ def propagate(
     if isinstance(model, nn.DataParallel):
         raise InputError("nn.DataParallel copies the model for every call; pass the model inside it (`model.module`)")
     audit = Audit(model, table.name, trace=trace)
-    mode = RuleMode(table, audit, fast=fast, unknown=unknown)
+    mode = RuleMode(table, audit, fast=fast, unknown=unknown, by_layer=by_layer)
     with ExitStack() as stack:
         stack.enter_context(_owned(model))
         stack.enter_context(_frozen(model))
@@ -71,6 +74,8 @@ def propagate(
         running = _Running()
         for module, rule in replaced.items():
             stack.enter_context(_forward(module, functools.partial(_within, running, rule, mode)))
+        for name, layer in layers_of(model).items() if by_layer else ():
+            stack.enter_context(_forward(layer, functools.partial(_layer, running, mode, name)))
         stack.enter_context(_forward(model, functools.partial(_root, running, mode, audit)))
         yield audit
     if not audit.forwards:
@@ -97,8 +102,12 @@ def _root(
         given = next((t for t in tensors(args, kwargs) if t.requires_grad), None)
         if given is not None and given.dim():
             audit.book.items = given.shape[0]
+        if mode.layers is not None:
+            mode.layers.begin(args, kwargs)
         with mode:
             outputs = forward(*args, **kwargs)
+        if mode.layers is not None:
+            outputs = mode.layers.end(outputs)
     finally:
         running.depth -= 1
     found = tensors(dict(outputs) if hasattr(outputs, "items") else outputs)
@@ -111,7 +120,19 @@ def _within(
 ) -> Any:
     """A replaced module's forward: by its rule inside the rule mode, as it was elsewhere."""
     tracked = any(t.requires_grad for t in tensors(args, kwargs))
-    return rule(mode, forward, args, kwargs) if running.depth and tracked else forward(*args, **kwargs)
+    if not running.depth or not tracked:
+        return forward(*args, **kwargs)
+    if mode.layers is None:
+        return rule(mode, forward, args, kwargs)
+    with mode.suspended():
+        args, kwargs = mode.layers.receive(args, kwargs)
+    return mode.layers.made(rule(mode, forward, args, kwargs))
+
+
+def _layer(running: _Running, mode: RuleMode, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The forward of a layer whose accounts are kept apart."""
+    with mode.layers.within(name) if running.depth and mode.layers is not None else nullcontext():
+        return forward(*args, **kwargs)
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MethodWrapperType
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from lxtlike.composites import Composite
 from lxtlike.propagation.audit import Audit
+from lxtlike.propagation.layers import Layers
 from lxtlike.rules import OPERATIONS, RuleFunction
 from lxtlike.rules.call import Call, Function, Operation, tensors
 from lxtlike.rules.linear import constant_operands
@@ -30,7 +31,9 @@ class RuleMode(TorchFunctionMode):
     Tracked means: carries gradient while all parameters are frozen, so it comes from the explained input.
     """
 
-    def __init__(self, composite: Composite, audit: Audit, *, fast: bool, unknown: str | None) -> None:
+    def __init__(
+        self, composite: Composite, audit: Audit, *, fast: bool, unknown: str | None, by_layer: bool = False
+    ) -> None:
         super().__init__()
         self.rules = composite.functions
         self.names = {family: str(rule) for family, rule in composite.rules.items()}
@@ -41,6 +44,8 @@ class RuleMode(TorchFunctionMode):
         self.unknown = unknown or (None if composite.rules else "structure")
         self.activated: Any = WeakTensorKeyDictionary()
         self.lookups: Any = WeakTensorKeyDictionary()
+        self.layers = Layers(audit.book, self.activated) if by_layer else None
+        audit.layers = self.layers
         self._suspended = False
 
     @contextmanager
@@ -61,10 +66,17 @@ class RuleMode(TorchFunctionMode):
             if func is F.embedding:
                 self.lookups[result] = True
             return result
+        operation = self.own.get(func) or OPERATIONS.get(func)
+        if self.layers is None or (operation is None and isinstance(func, MethodWrapperType)):
+            return self._run(func, args, kwargs, operation)
+        inplace = (operation is not None and operation.outplace is not None) or kwargs.get("inplace")
+        args, kwargs = self.layers.receive(args, kwargs, changed=args[0] if inplace else None)
+        return self.layers.made(self._run(func, args, kwargs, operation))
+
+    def _run(self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation | None) -> Any:
         if func in _COMPOUNDS and self.rules:
             with self:
                 return _COMPOUNDS[func](*args, **kwargs)
-        operation = self.own.get(func) or OPERATIONS.get(func)
         if operation is None:
             return self._unknown(func, args, kwargs)
         return self.apply(self.call(func, args, kwargs, operation))
@@ -118,7 +130,7 @@ class RuleMode(TorchFunctionMode):
         return None if call.operation.name == "__setitem__" else changed
 
     def _unknown(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if isinstance(func, types.MethodWrapperType):
+        if isinstance(func, MethodWrapperType):
             return func(*args, **kwargs)  # An attribute such as x.shape; those that are tensors are in the table.
         if self.unknown is not None:
             return self.apply(self.call(func, args, kwargs, Operation(_name(func), self.unknown)))

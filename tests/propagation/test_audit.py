@@ -7,9 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from families import build, embeddings_of, run
 from torch import Tensor, nn
 
-from lxtlike import Audit, Ledger, propagate
+from lxtlike import Audit, InputError, Ledger, propagate
+from lxtlike.ledger import Layer, LayerLedger
+from lxtlike.propagation.precision import Float64Casts
 
 
 class Function(nn.Module):
@@ -107,3 +110,139 @@ def test_kinds_add_up_to_the_biases() -> None:
     assert set(ledger.bias_kinds) == {"linear", "norm", "other"}
     assert sum(ledger.bias_kinds.values()) == pytest.approx(ledger.biases)
     assert ledger.bias_kinds["other"] == -X.numel()
+
+
+class Block(nn.Module):
+    """A layer that gets and gives more than its hidden state, and writes in place."""
+
+    def __init__(self, lossy: bool) -> None:
+        super().__init__()
+        self.lossy = lossy
+        self.norm, self.up, self.down = nn.LayerNorm(4), nn.Linear(4, 8), nn.Linear(8, 4)
+
+    def forward(self, pair: tuple[Tensor, Tensor], *, first: Tensor, seen: list[Tensor]) -> tuple[Tensor, Tensor]:
+        hidden, shift = pair
+        inner = F.gelu(self.up(self.norm(hidden)))
+        if self.lossy:
+            inner = torch.special.i1(inner)  # no rule: its plain derivative does not conserve
+        hidden += self.down(inner) + 0.5 * first  # what the caller handed over changes too
+        hidden[:, 0] = hidden[:, 0] + (sum(seen) if seen else hidden).mean(1)
+        seen.append(inner @ self.down.weight.T)
+        return hidden, shift * hidden.clone()
+
+
+class Tower(nn.Module):
+    """Hidden states that go to the next layer, past it, through a list and out of the model."""
+
+    def __init__(self, lossy: int | None) -> None:
+        super().__init__()
+        self.embed = nn.Linear(4, 4)
+        self.blocks = nn.ModuleList([Block(number == lossy) for number in range(4)])
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        first, seen = self.embed(x), []
+        hidden, shift = first.clone(), first * 0.1
+        for block in self.blocks:
+            hidden, shift = block((hidden, shift), first=first, seen=seen)
+        return {"logits": self.head(hidden + shift + seen[1]), "hidden": hidden}
+
+
+def tower(lossy: int | None = None, **options: bool) -> tuple[Tensor, Tensor, Audit]:
+    """Values by item, relevance by item, and the audit."""
+    torch.manual_seed(0)
+    model = Tower(lossy).double()
+    x = X.clone().requires_grad_()
+    with propagate(model, **options) as audit:
+        outputs = model(x)
+        values = outputs["logits"].sum((1, 2)) + outputs["hidden"].mean((1, 2))
+        (c,) = torch.autograd.grad(values.sum(), x)
+    with torch.no_grad():
+        assert torch.equal(model(X)["logits"], outputs["logits"])
+    return values.detach(), (x * c).detach().sum((1, 2)), audit
+
+
+def test_every_layer_has_its_ledger() -> None:
+    values, relevance, audit = tower(by_layer=True)
+    assert audit.ledger(values, relevance).relative_error < 1e-12
+    ledger = audit.ledger(by="layer")
+    assert [layer.name for layer in ledger.layers] == ["(before)", *(f"blocks.{i}" for i in range(4)), "(behind)"]
+    assert all(layer.relative_error < 1e-12 for layer in ledger.layers)
+    assert all(layer.accounts["biases"] != 0.0 for layer in ledger.layers)
+    biases = sum(layer.accounts["biases"] for layer in ledger.layers)
+    assert biases == pytest.approx(audit.ledger(values, relevance).biases)
+    assert ledger.layers[0].passes == pytest.approx(float(relevance.sum()))
+    for item in range(2):
+        rows = audit.ledger(by="layer", item=item).layers
+        assert rows[0].passes == pytest.approx(float(relevance[item]))
+        assert all(layer.relative_error < 1e-12 for layer in rows)
+
+
+def test_by_layer_changes_no_number() -> None:
+    _, apart, _ = tower(by_layer=True)
+    _, together, _ = tower()
+    assert torch.allclose(apart, together, rtol=1e-12)
+
+
+def test_a_loss_shows_in_the_layer_that_loses() -> None:
+    values, relevance, audit = tower(lossy=2, by_layer=True)
+    rest = {layer.name: layer.rest for layer in audit.ledger(by="layer").layers}
+    assert abs(rest["blocks.2"]) > 1e-2
+    assert rest.pop("blocks.2") == pytest.approx(audit.ledger(values, relevance).rest)
+    assert max(map(abs, rest.values())) < 1e-12
+
+
+def test_layers_of_models_without_a_list() -> None:
+    image = numbers(2, 3, 8, 8)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 2)
+    ).double()
+    ledger, audit = explained(model, image, by_layer=True)
+    assert ledger.relative_error < 1e-12
+    rows = audit.ledger(by="layer").layers
+    assert [row.name for row in rows] == [str(number) for number in range(6)]
+    assert all(row.relative_error < 1e-12 for row in rows)
+
+
+@pytest.mark.parametrize("name", ["t5", "bert", "mixtral", "gpt2"])
+def test_layers_of_transformers(name: str) -> None:
+    model = build(name, "eager", torch.float64)
+    with Float64Casts(), propagate(model, by_layer=True) as audit:
+        row, leaves = run(model, embeddings_of(model))
+        torch.autograd.grad(row.max(), leaves)
+    rows = {layer.name: layer for layer in audit.ledger(by="layer").layers}
+    assert all(layer.relative_error < 1e-12 for layer in rows.values())
+    expected = {
+        "t5": ["(before)", "encoder.block.0", "encoder.block.1", "(between)", "decoder.block.0", "decoder.block.1"],
+        "bert": ["(before)", "bert.encoder.layer.0", "bert.encoder.layer.1"],
+        "mixtral": ["model.layers.0", "model.layers.1"],
+        "gpt2": ["(before)", "transformer.h.0", "transformer.h.1"],
+    }[name]
+    assert list(rows) == [*expected, "(behind)"]
+    assert rows["(behind)"].arrives == pytest.approx(float(row.detach().max()))
+
+
+def test_the_table_of_layers() -> None:
+    ledger = LayerLedger((Layer("h.0", 3.0, 1.0, {"biases": 1.5}), Layer("h.1", 0.0, 0.0)))
+    assert str(ledger).splitlines() == [
+        "     arrives  passes on  biases     rest",
+        "h.0        3          1     1.5  5.0e-01",
+        "h.1        0          0       0  0.0e+00",
+    ]
+    assert ledger.to_dict()["layers"][0] == {
+        "name": "h.0",
+        "arrives": 3.0,
+        "passes": 1.0,
+        "accounts": {"biases": 1.5},
+        "rest": 0.5,
+        "relative_error": 0.2,
+    }
+    assert Layer("x", 1.0, 0.0).relative_error == 1.0
+
+
+def test_layers_must_be_asked_for_before() -> None:
+    _, _, audit = tower()
+    with pytest.raises(InputError, match=r"propagate\(\.\.\., by_layer=True\)"):
+        audit.ledger(by="layer")
+    with pytest.raises(InputError, match="by='layer'"):
+        audit.ledger(by="head")
