@@ -24,10 +24,11 @@ class Ledger:
         positions: relevance of learned position (and segment) embeddings and of position-dependent attention biases.
         biases: what biases of linear layers, betas of norms and any other additive constant absorbed.
         bias_kinds: the same by kind, adding up to `biases`: ``linear`` (biases of linear and convolution layers), ``norm``
-            (shifts of norms), ``other`` (class tokens, attention sinks, numbers and whatever else is added).
+            (shifts of norms), ``taylor`` (constant terms of functions whose rule is `gradient`), ``other`` (class tokens,
+            attention sinks, numbers and whatever else is added).
         softmax: what the Taylor bias of softmaxes absorbed (AttnLRP; 0 for CP-LRP).
         epsilon: what the stabiliser of the epsilon rule absorbed.
-        router: kept for what routers of mixtures of experts absorb; so far their softmaxes are part of `softmax`.
+        router: the same of routers' softmaxes (mixtures of experts; rule `router: uniform`).
         special: the part of ``tokens`` that lies on special tokens; shown beside it, not added.
     """
 

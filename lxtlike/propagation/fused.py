@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lxtlike.composites import Composite
 from lxtlike.propagation.atoms import ModuleRule
 from lxtlike.propagation.mode import RuleMode
-from lxtlike.rules.norm import frozen_norm
+from lxtlike.rules.norm import ceiling, frozen_norm
 from lxtlike.rules.primitives import wide
 
 _OFFSETS: MutableMapping[nn.Module, float | None] = weakref.WeakKeyDictionary()
@@ -46,7 +46,7 @@ def _rms_norm(module: nn.Module, offset: float) -> ModuleRule:
         with mode.suspended():
             with torch.no_grad():
                 value, scale, weight = forward(x.detach()), _scale(module, x), _weight(module, offset)
-            return frozen_norm(value, x, scale, weight)
+            return frozen_norm(value, x, scale, weight, ceiling=ceiling(_epsilon(module) or 0.0))
 
     return run
 

@@ -16,8 +16,37 @@ from lxtlike.rules.call import Call
 from lxtlike.rules.primitives import keep, scale, wide
 
 
+def softmax_or_router(call: Call) -> str:
+    """Family of a softmax: a router's when its scores are one linear function of one tracked tensor, W h + b.
+
+    Scores of attention are products of two tracked tensors, or of a tracked tensor and a learned query for each head. The
+    graph tells: between the scores and the matrix product of a linear layer lie operations of one tracked input only
+    (casts, masks, top-k, added constants).
+    """
+    node = call.get("input").grad_fn
+    while node is not None:
+        parents = [parent for parent, _ in node.next_functions if parent is not None]
+        if len(parents) != 1:
+            return "softmax"
+        if node.name() in ("AddmmBackward0", "MmBackward0"):
+            return "router"
+        if node.name() == "BmmBackward0":
+            return "softmax"
+        node = parents[0]
+    return "softmax"
+
+
 def taylor(call: Call) -> Any:
     """Softmax with its plain Jacobian; absorbs ``sum(A c_A) - sum(S c_S)`` with ``c_S = A (c_A - <A, c_A>)``."""
+    return _taylor(call, "softmax")
+
+
+def router_uniform(call: Call) -> Any:
+    """The softmax of a router keeps its Jacobian; its weight and the expert's output share evenly (the product's rule)."""
+    return _taylor(call, "router")
+
+
+def _taylor(call: Call, account: str) -> Any:
     output = call.run()
     dim = call.get("dim", -1)
     weights = keep(output)
@@ -28,7 +57,7 @@ def taylor(call: Call) -> Any:
         # S = log A up to a constant per row, and the c_S of a row add up to zero: S itself need not be kept.
         return a * c - torch.xlogy(a, a) * centred
 
-    call.book.absorb("softmax", output, residual)
+    call.book.absorb(account, output, residual)
     return output
 
 

@@ -6,18 +6,44 @@ constant adds to the output (a bias, a position embedding, an overwritten entry)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lxtlike.rules.call import Call, tensors
-from lxtlike.rules.primitives import substitute, wide
+from lxtlike.rules.primitives import keep, substitute, wide
 
 
 def structure(call: Call) -> Any:
     """Views, reductions, selections, casts: the plain gradient, nothing is absorbed."""
     return call.run()
+
+
+def expanded(call: Call) -> Any:
+    """The plain gradient of a function that is not linear; what its Taylor expansion leaves over is an additive constant.
+
+    ``f(x) - sum(x f'(x))`` is measured at the boundary, as output minus input relevance, whatever the function.
+    """
+    aliases: list[Tensor] = []
+
+    def alias(x: Tensor) -> Tensor:
+        if x.requires_grad:
+            aliases.append(x := x.view_as(x))
+        return x
+
+    result = call.transform(alias).run()
+    for output in (t for t in tensors(result) if t.requires_grad):
+        call.book.absorb("biases.taylor", output, _relevance(output, 1))
+    for x in aliases:
+        call.book.absorb("biases.taylor", x, _relevance(x, -1))
+    return result
+
+
+def _relevance(x: Tensor, sign: int) -> Callable[[Tensor], Tensor]:
+    value = keep(x)
+    return lambda c: sign * wide(value()) * wide(c)
 
 
 def dropped(call: Call) -> Any:

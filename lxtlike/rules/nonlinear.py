@@ -117,11 +117,15 @@ def power(call: Call) -> str:
 
 
 def clamp(call: Call) -> str:
-    """Family of `clamp`: an activation when zero lies between its bounds, a gate elsewhere."""
+    """Family of `clamp`: an activation when zero lies between its bounds, a gate elsewhere.
+
+    Bounds may be tensors: T5 in float16 clamps to a limit that it computes, quantised layers to one they have learned.
+    """
     low, high = call.get("min"), call.get("max")
-    if any(isinstance(bound, Tensor) for bound in (low, high)):
+    if any(isinstance(bound, Tensor) and bound.requires_grad for bound in (low, high)):
         return "gate"
-    return "activation" if (low is None or low <= 0) and (high is None or high >= 0) else "gate"
+    around = (low is None or _all(low <= 0)) and (high is None or _all(high >= 0))
+    return "activation" if around else "gate"
 
 
 def clamp_ratio(call: Call) -> Tensor:
@@ -129,5 +133,10 @@ def clamp_ratio(call: Call) -> Tensor:
     bounds = {"relu6": (0.0, 6.0), "hardtanh": (call.get("min_val", -1.0), call.get("max_val", 1.0))}
     low, high = bounds.get(call.operation.name, (call.get("min"), call.get("max")))
     x = wide(_x(call))
-    inside = (low is None or low < 0) and (high is None or high > 0)
-    return torch.where(x == 0, float(inside), x.clamp(low, high) / torch.where(x == 0, 1, x))
+    above = x == x if low is None else torch.as_tensor(low < 0, device=x.device)
+    below = x == x if high is None else torch.as_tensor(high > 0, device=x.device)
+    return torch.where(x == 0, (above & below).to(x.dtype), x.clamp(low, high) / torch.where(x == 0, 1, x))
+
+
+def _all(condition: bool | Tensor) -> bool:
+    return bool(condition.all()) if isinstance(condition, Tensor) else condition

@@ -7,6 +7,7 @@ relevance that arrives would be exactly zero (a norm is homogeneous of degree 0)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,12 @@ from lxtlike.rules.primitives import wide
 
 
 class _Norm(torch.autograd.Function):
-    """Value given; coefficient ``g = c * weight * scale``, less its mean over `dims` where the norm subtracts the mean."""
+    """Value given; coefficient ``g = c * weight * scale``, less its mean over `dims` where the norm subtracts the mean.
+
+    A group of zeros has no relevance whatever its coefficient is, and each norm on its way multiplies that by the largest
+    scale there is, `ceiling`. There it is held within the range of the dtype: inf would become NaN, and that would spread to
+    all tokens through attention.
+    """
 
     @staticmethod
     def forward(
@@ -30,9 +36,10 @@ class _Norm(torch.autograd.Function):
         weight: Tensor | None,
         dims: tuple[int, ...],
         shape: Any,
+        ceiling: float,
     ) -> Tensor:
         ctx.save_for_backward(scale, weight)
-        ctx.dims, ctx.shape, ctx.dtype = dims, shape, x.dtype
+        ctx.dims, ctx.shape, ctx.dtype, ctx.ceiling = dims, shape, x.dtype, ceiling
         return value[0]
 
     @staticmethod
@@ -41,9 +48,15 @@ class _Norm(torch.autograd.Function):
         g = coefficients[0].reshape(ctx.shape) * scale
         if weight is not None:
             g = g * weight
+        limit = torch.finfo(ctx.dtype).max / _ROOM
+        g = torch.where(scale < ctx.ceiling, g, g.clamp(-limit, limit))
         if ctx.dims:
             g = g - g.mean(ctx.dims, keepdim=True)
-        return g.reshape(coefficients[0].shape).to(ctx.dtype), None, None, None, None, None
+        return g.reshape(coefficients[0].shape).to(ctx.dtype), *[None] * 6
+
+
+_ROOM = 64
+"""How much a coefficient that was held may still grow on its way down."""
 
 
 def frozen_norm(
@@ -53,6 +66,7 @@ def frozen_norm(
     weight: Tensor | None = None,
     centred: tuple[int, ...] = (),
     shape: Sequence[int] | None = None,
+    ceiling: float = math.inf,
 ) -> Tensor:
     """The value of a norm with the coefficient ``c_x = (1 - mean) (c * weight * scale)``.
 
@@ -63,8 +77,11 @@ def frozen_norm(
         weight: broadcastable to `shape`; None means 1.
         centred: dimensions of `shape` over which the norm subtracts the mean; empty for RMS norms.
         shape: the shape in which the norm groups its input (default: that of `x`).
+        ceiling: the scale of a group of zeros (of equal numbers, where the norm subtracts the mean).
     """
-    output: Tensor = _Norm.apply(x, [value], scale, weight, centred, tuple(shape or x.shape))  # type: ignore[no-untyped-call]
+    output: Tensor = _Norm.apply(  # type: ignore[no-untyped-call]
+        x, [value], scale, weight, centred, tuple(shape or x.shape), ceiling * (1 - 1e-6)
+    )
     return output
 
 
@@ -99,7 +116,7 @@ def _centred(call: Call, shape: Sequence[int], dims: tuple[int, ...], weight: Te
     x = call.get("input")
     with torch.no_grad():
         scale = torch.rsqrt(wide(x.detach().reshape(shape)).var(dims, correction=0, keepdim=True) + eps)
-    return frozen_norm(call.quietly(), x, scale, weight, dims, shape)
+    return frozen_norm(call.quietly(), x, scale, weight, dims, shape, ceiling(eps))
 
 
 def _batch_norm(call: Call) -> Tensor:
@@ -121,17 +138,22 @@ def _batch_norm(call: Call) -> Tensor:
 
 def _rms_norm(call: Call) -> Tensor:
     x, eps = call.get("input"), call.get("eps")
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
     with torch.no_grad():
-        mean_square = wide(x.detach()).square().mean(_last(call), keepdim=True)
-        scale = torch.rsqrt(mean_square + (torch.finfo(x.dtype).eps if eps is None else eps))
-    return frozen_norm(call.quietly(), x, scale, call.get("weight"))
+        scale = torch.rsqrt(wide(x.detach()).square().mean(_last(call), keepdim=True) + eps)
+    return frozen_norm(call.quietly(), x, scale, call.get("weight"), ceiling=ceiling(eps))
 
 
 def _normalize(call: Call) -> Tensor:
     x, p, dim, eps = call.get("input"), call.get("p", 2.0), call.get("dim", 1), call.get("eps", 1e-12)
     with torch.no_grad():
         scale = 1 / wide(x.detach()).norm(p, dim, keepdim=True).clamp_min(eps)
-    return frozen_norm(call.quietly(), x, scale)
+    return frozen_norm(call.quietly(), x, scale, ceiling=1 / eps if eps else math.inf)
+
+
+def ceiling(eps: float) -> float:
+    """The largest reciprocal standard deviation or RMS a norm can have."""
+    return eps**-0.5 if eps > 0 else math.inf
 
 
 def _last(call: Call) -> tuple[int, ...]:

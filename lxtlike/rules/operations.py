@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lxtlike.rules import nonlinear, product
+from lxtlike.rules import attention, nonlinear, product
 from lxtlike.rules.call import Function, Operation
 
 _NAMESPACES: tuple[Any, ...] = (
@@ -44,7 +44,7 @@ _STRUCTURE = """
     view view_as reshape reshape_as flatten unflatten ravel transpose swapaxes swapdims permute movedim moveaxis t adjoint
     squeeze unsqueeze expand expand_as broadcast_to broadcast_tensors contiguous clone to type type_as float double half
     bfloat16 cpu cuda positive
-    chunk split split_with_sizes tensor_split unbind narrow select index_select gather take take_along_dim masked_select
+    chunk tensor_split unbind narrow select index_select gather take take_along_dim masked_select
     __getitem__ diagonal diag tril triu roll flip fliplr flipud rot90 repeat repeat_interleave tile unfold fold
     as_strided meshgrid view_as_real view_as_complex real imag rfft irfft fft ifft fft2 ifft2 fftn ifftn rfft2 irfft2
     sum mean nansum cumsum nanmean max min amax amin topk sort msort kthvalue median cummax maximum minimum fmax fmin
@@ -192,7 +192,8 @@ _TABLE: dict[str, Operation] = {
         channel=1,
     ),
     "normalize": Operation("normalize", "norm", ("input", "p", "dim", "eps")),
-    "softmax": Operation("softmax", "softmax", ("input", "dim")),
+    **{name: Operation(name, product.scan_or_structure) for name in ("split", "split_with_sizes")},
+    "softmax": Operation("softmax", attention.softmax_or_router, ("input", "dim")),
     "log_softmax": Operation("log_softmax", "log-softmax", ("input", "dim")),
     "scaled_dot_product_attention": Operation(
         "scaled_dot_product_attention",

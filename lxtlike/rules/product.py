@@ -35,6 +35,27 @@ def quotient(call: Call) -> str:
     return "division" if isinstance(other, Tensor) and other.requires_grad else "structure"
 
 
+def scan_or_structure(call: Call) -> str:
+    """Family of a split: a selective scan's when it hands out [x or Delta, B, C] within a state space layer.
+
+    Such a layer has the log of A and the size N of its state under the names of Mamba's reference code; B and C are the
+    last two parts, of equal size, N for each group.
+    """
+    sizes = next((v for v in (*call.args[1:], *call.kwargs.values()) if isinstance(v, (list, tuple))), ())
+    if len(sizes) != 3 or sizes[1] != sizes[2]:
+        return "structure"
+    layer = call.running()
+    state = getattr(layer, "ssm_state_size", None) or getattr(layer, "d_state", None)
+    selective = hasattr(layer, "A_log") and isinstance(state, int) and sizes[2] % state == 0
+    return "scan" if selective else "structure"
+
+
+def scan_constant(call: Call) -> Any:
+    """B and C are constants, so that all relevance of a scan goes through its signal x (MambaLRP: 2406.07592)."""
+    first, *parameters = call.run()
+    return first, *(parameter.detach() for parameter in parameters)
+
+
 def uniform(call: Call) -> Any:
     """Each of k tracked factors receives the plain gradient times 1/k."""
     share = 1 / _tracked_operands(call)

@@ -40,6 +40,7 @@ ACTIVATIONS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
         "module, in place": Of(lambda x: nn.ReLU(inplace=True)(x.clone())),
         "relu_": lambda x: torch.relu_(x.clone()),
         "clamp": lambda x: x.clamp(min=0),
+        "clamp, tensor": lambda x: x.clamp(min=x.new_zeros(())),
         "clamp_min": lambda x: torch.clamp_min(x, 0.0),
         "clamp_": lambda x: x.clone().clamp_(min=0),
     },
@@ -49,7 +50,8 @@ ACTIVATIONS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
         "operator": lambda x: F.relu(x) ** 2,
     },
     "relu6": {"F": F.relu6, "clamp": lambda x: x.clamp(0, 6), "hardtanh": lambda x: F.hardtanh(x, 0.0, 6.0)},
-    "hardtanh": {"F": F.hardtanh, "module": nn.Hardtanh(), "clamp": lambda x: torch.clamp(x, min=-1, max=1)},
+    "hardtanh": {"F": F.hardtanh, "module": nn.Hardtanh(), "clamp": lambda x: torch.clamp(x, min=-1, max=1)}
+    | {"clamp, tensors": lambda x: torch.clamp(x, x.new_tensor(-1.0), x.new_tensor(1.0))},
     "leaky_relu": {"F": F.leaky_relu, "keyword": lambda x: F.leaky_relu(input=x, negative_slope=0.01)},
     "elu": {"F": F.elu, "in place": lambda x: F.elu_(x.clone())},
     "tanh": {"torch": torch.tanh, "F": F.tanh, "method": lambda x: x.tanh(), "in place": lambda x: x.clone().tanh_()},

@@ -10,7 +10,7 @@ import pytest
 import reference as ref
 import torch
 import torch.nn.functional as F
-from pairing import Measured, layer, measure, normal
+from pairing import Measured, Of, layer, measure, normal
 from reference import Array
 from test_elementwise import ACTIVATIONS
 from torch import Tensor, nn
@@ -121,6 +121,35 @@ class TestNorms:
             step = ref.rms_norm(x, module.weight.detach().double().numpy(), c, 1e-6, offset)
             for fast in (True, False):
                 close(measure(module, (x,), c, dtype=dtype, fast=fast).coefficients[0], step.coefficients[0])
+
+    @pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
+    @pytest.mark.parametrize("norm", ["llama", "rms_norm", "layer_norm"])
+    def test_a_row_of_zeros_does_not_overflow(self, norm: str, composite: str, dtype: torch.dtype) -> None:
+        """Each norm multiplies its coefficient by 1000; its relevance is 0, and the other rows must not see any of it."""
+        from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+        norms: dict[str, Callable[[], nn.Module]] = {
+            "llama": lambda: LlamaRMSNorm(4, eps=1e-6),
+            "rms_norm": lambda: nn.RMSNorm(4, eps=1e-6),
+            "layer_norm": lambda: nn.LayerNorm(4, eps=1e-6, bias=False),
+        }
+        steps = nn.ModuleList(nn.ModuleList([norms[norm](), layer(nn.Linear, 4, 4, bias=False)]) for _ in range(16))
+
+        def run(x: Tensor) -> Tensor:
+            for own, mix in steps:
+                v = mix(own(x))
+                x = x + F.scaled_dot_product_attention(v, v, v, is_causal=True)
+            return x
+
+        x, c = rounded(normal(1, 3, 4), dtype), np.ones((1, 3, 4))
+        x[:, 0] = 0
+        measured = measure(Of(run, steps=steps), (x,), c, composite, dtype)
+        exact = measure(Of(run, steps=steps), (x,), c, composite)
+        assert float(exact.coefficients[0][0, 0].abs().max()) > torch.finfo(dtype).max
+        assert torch.isfinite(measured.coefficients[0]).all()
+        relevance, expected = ((x * m.coefficients[0].double().numpy()).sum(-1) for m in (measured, exact))
+        assert relevance[0, 0] == expected[0, 0] == 0
+        assert relevance == pytest.approx(expected, abs=50 * torch.finfo(dtype).eps * np.abs(expected).max())
 
 
 class TestEpsilonRule:
