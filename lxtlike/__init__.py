@@ -9,7 +9,7 @@ from lxtlike.errors import AuditError, InputError, LxtlikeError, NumericalError
 from lxtlike.version import __version__
 
 if TYPE_CHECKING:
-    from lxtlike.attribution import Attribution, load
+    from lxtlike.attribution import Attribution, GenerationAttribution, load
     from lxtlike.composites import COMPOSITES, Composite
     from lxtlike.explainer import Explainer, explain
     from lxtlike.ledger import Ledger
@@ -23,6 +23,7 @@ _HOMES = {
     "COMPOSITES": "lxtlike.composites",
     "Composite": "lxtlike.composites",
     "Explainer": "lxtlike.explainer",
+    "GenerationAttribution": "lxtlike.attribution",
     "Ledger": "lxtlike.ledger",
     "Token": "lxtlike.text",
     "explain": "lxtlike.explainer",
@@ -37,6 +38,7 @@ __all__ = [
     "AuditError",
     "Composite",
     "Explainer",
+    "GenerationAttribution",
     "InputError",
     "Ledger",
     "LxtlikeError",

@@ -1,6 +1,18 @@
 """Results: what was explained, the relevance of every token, and the account of it, without torch or a model."""
 
+from lxtlike.attribution.generation import GenerationAttribution, Output
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
-from lxtlike.attribution.result import Attribution, Segment, load
+from lxtlike.attribution.result import Attribution, Segment
+from lxtlike.attribution.stored import load
 
-__all__ = ["Attribution", "AuditSummary", "Candidate", "ResolvedTarget", "Segment", "Unit", "load"]
+__all__ = [
+    "Attribution",
+    "AuditSummary",
+    "Candidate",
+    "GenerationAttribution",
+    "Output",
+    "ResolvedTarget",
+    "Segment",
+    "Unit",
+    "load",
+]

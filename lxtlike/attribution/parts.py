@@ -32,6 +32,8 @@ class ResolvedTarget:
         objective: ``logit``, ``centered``, ``logprob`` or ``prob``.
         contrast: what was subtracted: ``{"id": ..., "token": ...}``, ``"mean"`` or None.
         value: the scalar itself.
+        ids: of a target of several tokens, theirs; `id` and `position` are None then.
+        positions: where these tokens stand among the result's.
     """
 
     id: int | None
@@ -40,11 +42,14 @@ class ResolvedTarget:
     objective: str
     contrast: Mapping[str, Any] | str | None
     value: float
+    ids: tuple[int, ...] = ()
+    positions: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as written to JSON."""
+        """The fields, as written to JSON; `ids` and `positions` only where there are any."""
         contrast = dict(self.contrast) if isinstance(self.contrast, Mapping) else self.contrast
-        return {**vars(self), "contrast": contrast}
+        data = {**vars(self), "contrast": contrast, "ids": list(self.ids), "positions": list(self.positions)}
+        return {name: value for name, value in data.items() if name not in ("ids", "positions") or value}
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,8 @@ def target(data: Mapping[str, Any]) -> ResolvedTarget:
         objective=string(data["objective"]),
         contrast=data["contrast"],
         value=float(data["value"]),
+        ids=tuple(map(integer, data.get("ids", ()))),
+        positions=tuple(map(integer, data.get("positions", ()))),
     )
 
 
@@ -140,6 +147,11 @@ def audit(data: Mapping[str, Any]) -> AuditSummary:
         for entry in data["uncovered"]
     )
     return AuditSummary(None if deviation is None else float(deviation), tuple(uncovered))
+
+
+def versions(data: Mapping[str, Any]) -> dict[str, str]:
+    """From its JSON object: library -> version."""
+    return {string(name): string(version) for name, version in data.items()}
 
 
 def token(text: str, index: int, data: Mapping[str, Any]) -> Token:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import index as integer
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lxtlike.attribution import parts
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
+from lxtlike.attribution.saved import Saved
 from lxtlike.errors import InputError, LxtlikeError, NumericalError
-from lxtlike.files import write_whole
 from lxtlike.ledger import Ledger
 from lxtlike.text import Token, group, sentences, words
 from lxtlike.version import SCHEMA
@@ -27,7 +24,7 @@ Segment: TypeAlias = tuple[int, int] | tuple[str, int, int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Attribution:
+class Attribution(Saved):
     """The relevance of every token of one text for one target. Immutable, picklable, equal if `to_dict` is.
 
     Attributes:
@@ -40,6 +37,9 @@ class Attribution:
         NumericalError: a relevance, logit, value or account is NaN or infinite.
         InputError: relevance and tokens do not fit together.
     """
+
+    schema: ClassVar[str] = SCHEMA
+    kind: ClassVar[str] = "attribution"
 
     model: str
     task: str
@@ -132,52 +132,23 @@ class Attribution:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Attribution:
-        """The result that `to_dict` wrote; keys it does not know are ignored.
-
-        Raises:
-            InputError: not such an object, or a damaged one.
-        """
-        schema = data.get("schema") if isinstance(data, Mapping) else None
-        if schema != SCHEMA:
-            raise InputError(f"this is no attribution of lxtlike: its schema is {schema!r}, expected {SCHEMA!r}")
-        try:
-            text = parts.string(data["text"])
-            tokens = tuple(parts.token(text, index, token) for index, token in enumerate(data["tokens"]))
-            return cls(
-                model=parts.string(data["model"]),
-                task=parts.string(data["task"]),
-                composite=parts.string(data["composite"]),
-                text=text,
-                tokens=tokens,
-                relevance=np.array([float(token["relevance"]) for token in data["tokens"]]),
-                prediction=tuple(map(parts.candidate, data["prediction"])),
-                target=parts.target(data["target"]),
-                ledger=parts.ledger(data["ledger"]),
-                audit=parts.audit(data["audit"]),
-                versions={parts.string(name): parts.string(version) for name, version in data["versions"].items()},
-                units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
-            )
-        except KeyError as error:
-            raise InputError(f"this attribution is damaged: {error} is missing") from error
-        except (AttributeError, IndexError, NumericalError, OverflowError, TypeError, ValueError) as error:
-            raise InputError(f"this attribution is damaged: {error}") from error
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """`to_dict` as JSON; every number reads back as the same."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
-
-    def to_html(self) -> str:
-        """One self-contained page with the text in heat colours."""
-        from lxtlike import render
-
-        return render.html(self.to_dict())
-
-    def to_csv(self) -> str:
-        """One line for each token, or unit."""
-        from lxtlike import render
-
-        return render.csv(self.to_dict())
+    def _read(cls, data: Mapping[str, Any]) -> Attribution:
+        text = parts.string(data["text"])
+        tokens = tuple(parts.token(text, index, token) for index, token in enumerate(data["tokens"]))
+        return cls(
+            model=parts.string(data["model"]),
+            task=parts.string(data["task"]),
+            composite=parts.string(data["composite"]),
+            text=text,
+            tokens=tokens,
+            relevance=np.array([float(token["relevance"]) for token in data["tokens"]]),
+            prediction=tuple(map(parts.candidate, data["prediction"])),
+            target=parts.target(data["target"]),
+            ledger=parts.ledger(data["ledger"]),
+            audit=parts.audit(data["audit"]),
+            versions=parts.versions(data["versions"]),
+            units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
+        )
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with one row for each token, or unit.
@@ -191,55 +162,6 @@ class Attribution:
             raise LxtlikeError("to_pandas needs pandas, which is not here: pip install 'lxtlike[data]'") from error
         data = self.to_dict()
         return pandas.DataFrame(data["tokens"] if self.units is None else data["units"])
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result as JSON; a file that is there is replaced at once, when the new one is complete.
-
-        Raises:
-            InputError: the path cannot be written to.
-        """
-        try:
-            write_whole(Path(path), self.to_json() + "\n")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"cannot write {str(path)!r}: {reason}; give a file name in a folder that exists"
-            ) from error
-
-    def _repr_html_(self) -> str:
-        from lxtlike import render
-
-        return render.fragment(self.to_dict())
-
-    def __repr__(self) -> str:
-        from lxtlike import render
-
-        return render.terminal(self.to_dict(), color=False).rstrip("\n")
-
-    def __eq__(self, other: object) -> bool:
-        return self.to_dict() == other.to_dict() if isinstance(other, Attribution) else NotImplemented
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Attribution.from_dict, (self.to_dict(),)
-
-
-def load(path: str | os.PathLike[str]) -> Attribution:
-    """The result that `Attribution.save` wrote.
-
-    Raises:
-        InputError: there is no such file, or it holds something else or something damaged.
-    """
-    name = str(path)
-    try:
-        data = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {name!r}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name!r} is not JSON in UTF-8 ({error}); give a file that Attribution.save wrote") from error
-    try:
-        return Attribution.from_dict(data)
-    except InputError as error:
-        raise InputError(f"cannot load {name!r}: {error}") from error
 
 
 def _read_only(values: Any, names: Sequence[str], kind: str) -> NDArray[np.float32]:

@@ -1,0 +1,101 @@
+"""What every result can do with its JSON object: write it, read it, render it, compare it."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from lxtlike.errors import InputError, NumericalError
+from lxtlike.files import write_whole
+
+Result = TypeVar("Result", bound="Saved")
+
+
+class Saved(ABC):
+    """A result that is its JSON object and nothing else: picklable, equal if the objects are.
+
+    Attributes:
+        schema: what the object says that it is; the number after the last slash is its version.
+        kind: the result in a word, for messages.
+    """
+
+    schema: ClassVar[str]
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+
+    @classmethod
+    @abstractmethod
+    def _read(cls: type[Result], data: Mapping[str, Any]) -> Result:
+        """The result, from an object of its schema; any of the errors that `from_dict` translates."""
+
+    @classmethod
+    def from_dict(cls: type[Result], data: Mapping[str, Any]) -> Result:
+        """The result that `to_dict` wrote; keys it does not know are ignored.
+
+        Raises:
+            InputError: not such an object, or a damaged one.
+        """
+        schema = data.get("schema") if isinstance(data, Mapping) else None
+        if schema != cls.schema:
+            raise InputError(f"this is no {cls.kind} of lxtlike: its schema is {schema!r}, expected {cls.schema!r}")
+        try:
+            return cls._read(data)
+        except KeyError as error:
+            raise InputError(f"this {cls.kind} is damaged: {error} is missing") from error
+        except (AttributeError, IndexError, NumericalError, OverflowError, TypeError, ValueError) as error:
+            raise InputError(f"this {cls.kind} is damaged: {error}") from error
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """`to_dict` as JSON; every number reads back as the same."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
+
+    def to_html(self) -> str:
+        """One self-contained page with the text in heat colours."""
+        from lxtlike import render
+
+        return render.html(self.to_dict())
+
+    def to_csv(self) -> str:
+        """A table as CSV, one line for each token, or unit."""
+        from lxtlike import render
+
+        return render.csv(self.to_dict())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result as JSON; a file that is there is replaced at once, when the new one is complete.
+
+        Raises:
+            InputError: the path cannot be written to.
+        """
+        try:
+            write_whole(Path(path), self.to_json() + "\n")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"cannot write {str(path)!r}: {reason}; give a file name in a folder that exists"
+            ) from error
+
+    def _repr_html_(self) -> str:
+        from lxtlike import render
+
+        return render.fragment(self.to_dict())
+
+    def __repr__(self) -> str:
+        from lxtlike import render
+
+        return render.terminal(self.to_dict(), color=False).rstrip("\n")
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_dict() == other.to_dict() if isinstance(other, type(self)) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_dict, (self.to_dict(),)
