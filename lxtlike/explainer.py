@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -172,11 +173,11 @@ class Explainer:
             return values(rows, chosen, book)
 
         # The forward deviation is a matter of model and composite: measured once per explainer, and always under strict.
-        explained = lrp(
+        (explained,) = lrp(
             self.model,
             self._inputs(batch, places),
             read,
-            scalar,
+            [scalar],
             self.composite,
             strict=strict,
             compare=strict or not self._compared,
@@ -273,8 +274,6 @@ class Explainer:
     ) -> Attribution:
         relevance = explained.relevance[item, : len(encoded.tokens)]
         special = torch.tensor([token.special for token in encoded.tokens], device=relevance.device)
-        value = float(explained.values[item])
-        audit = explained.audit
         return Attribution(
             model=self.name,
             task=self.task,
@@ -289,10 +288,10 @@ class Explainer:
                 position=place,
                 objective=chosen.objective,
                 contrast=contrast_of(chosen, choices),
-                value=value,
+                value=float(explained.values[item]),
             ),
-            ledger=audit.ledger(value, explained.relevance[item], special=float(relevance[special].sum()), item=item),
-            audit=AuditSummary(audit.forward_deviation, tuple(audit.uncovered)),
+            ledger=replace(explained.ledgers[item], special=float(relevance[special].sum())),
+            audit=AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered)),
             versions=_versions(),
         )
 

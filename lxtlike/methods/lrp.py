@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lxtlike.composites import Composite
 from lxtlike.errors import NumericalError
+from lxtlike.ledger import Ledger
 from lxtlike.methods.leaves import embedding_leaves
 from lxtlike.propagation import Audit, propagate
 from lxtlike.rules.primitives import Book, wide
@@ -26,13 +27,15 @@ class Explained:
     Attributes:
         relevance: [B, T], float32 or wider; raw.
         values: the explained scalars F [B].
-        rows: the rows of logits [B, V] that the targets read.
-        audit: complete; its ledger is by item.
+        rows: the rows of logits [R, V] that were read.
+        ledgers: one for each item [B].
+        audit: complete.
     """
 
     relevance: Tensor
     values: Tensor
     rows: Tensor
+    ledgers: tuple[Ledger, ...]
     audit: Audit
 
 
@@ -40,20 +43,22 @@ def lrp(
     model: nn.Module,
     inputs: Mapping[str, Any],
     read: Read,
-    scalar: Scalar,
+    scalars: Sequence[Scalar],
     composite: Composite,
     *,
     strict: bool = False,
     compare: bool = False,
-) -> Explained:
+) -> list[Explained]:
     """Relevance of the input tokens: ``R = sum_d e_d c_d`` at the input embeddings (2502.15886; method, section 1).
+
+    One forward pass serves all targets; each takes a backward pass of its own.
 
     Args:
         model: a transformers model with `get_input_embeddings`.
         inputs: keyword arguments of its forward, ``input_ids`` [B, T] among them.
-        read: outputs -> the rows of logits [B, V] that are explained.
-        scalar: rows [B, V] and the account book -> F [B]. The items of a batch are independent, so one backward pass of
-            their sum serves all.
+        read: outputs -> the rows of logits [R, V] that are explained.
+        scalars: each rows [R, V] and the account book -> F [B]. The items of a batch are independent, so one backward pass
+            of their sum serves all.
         compare: run a plain forward first and measure the patched one's deviation from it.
 
     Raises:
@@ -69,14 +74,20 @@ def lrp(
             audit.book.items = len(inputs["input_ids"])
             rows = read(model(**inputs))
         _check(not bool(rows.isnan().any()), "the model's output is NaN")
-        values = scalar(rows, audit.book)
-        _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
         if plain is not None:
             audit.compare(plain, rows)
-        coefficients = torch.autograd.grad(values.sum(), leaves)
-    relevance = (wide(leaves[0].detach()) * wide(coefficients[0])).sum(-1)
-    _check(bool(relevance.isfinite().all()), "the relevance is NaN or infinite")
-    return Explained(relevance, values.detach(), rows.detach(), audit)
+        found = []
+        for number, scalar in enumerate(scalars, start=1):
+            # Hooks of one target's scalar must not see the passes of another: each gets rows of its own.
+            values = scalar(rows.view_as(rows), audit.book)
+            _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
+            coefficients = torch.autograd.grad(values.sum(), leaves, retain_graph=number < len(scalars))
+            relevance = (wide(leaves[0].detach()) * wide(coefficients[0])).sum(-1)
+            _check(bool(relevance.isfinite().all()), "the relevance is NaN or infinite")
+            values = values.detach()
+            ledgers = tuple(audit.ledger(values[item], relevance[item], item=item) for item in range(len(values)))
+            found.append(Explained(relevance, values, rows.detach(), ledgers, audit))
+    return found
 
 
 def _check(fine: bool, what: str) -> None:
