@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,8 @@ from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTa
 from lxtlike.composites import Composite
 from lxtlike.errors import InputError
 from lxtlike.loading import load, task_of
-from lxtlike.methods import Explained, input_embedding, lrp
+from lxtlike.feeding import check_length, model_inputs, rows_at
+from lxtlike.methods import Explained, lrp
 from lxtlike.targets import Choices, Chosen, Labels, Target, Vocabulary, contrast_of, resolve, values
 from lxtlike.text import Encoded, encode
 from lxtlike.version import __version__
@@ -160,7 +160,7 @@ class Explainer:
     @torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
     def _explain(self, batch: list[Encoded], target: Target, strict: bool) -> list[Attribution]:
         for encoded in batch:
-            self._check_length(encoded)
+            check_length(encoded, self.model, self.tokenizer)
         choices = self._choices()
         chosen: list[Chosen] = []
         places: list[int | None] = [self._place(encoded, target.position) for encoded in batch]
@@ -175,7 +175,7 @@ class Explainer:
         # The forward deviation is a matter of model and composite: measured once per explainer, and always under strict.
         (explained,) = lrp(
             self.model,
-            self._inputs(batch, places),
+            model_inputs(batch, self.model, self.tokenizer, self._kept(places)),
             read,
             [scalar],
             self.composite,
@@ -226,48 +226,15 @@ class Explainer:
             if places[i] == -1:
                 places[i] = _first_tagged(logits[i].detach(), encoded)
         wanted = [place or 0 for place in places]
-        kept = sorted(set(wanted))
-        if logits.shape[1] == len(kept) and self._keeps_logits():
-            wanted = [kept.index(place) for place in wanted]
-        return logits[torch.arange(len(batch), device=logits.device), torch.tensor(wanted, device=logits.device)]
+        return rows_at(logits, range(len(batch)), wanted, self._kept(places) or ())
 
-    def _inputs(self, batch: list[Encoded], places: list[int | None]) -> dict[str, Any]:
-        """Ids padded on the right with their mask, and only the logits that are read where the model can do that.
-
-        Padding on the right leaves the positions of real tokens as they are, in causal models too.
-        """
-        longest = max(len(encoded.tokens) for encoded in batch)
-        ids = [encoded.ids + [self._pad_id()] * (longest - len(encoded.tokens)) for encoded in batch]
-        mask = [[1] * len(encoded.tokens) + [0] * (longest - len(encoded.tokens)) for encoded in batch]
-        weight = getattr(input_embedding(self.model), "weight", None)
-        device = self.model.device if weight is None or weight.is_meta else weight.device
-        inputs: dict[str, Any] = {"input_ids": torch.tensor(ids, device=device)}
-        accepted = inspect.signature(self.model.forward).parameters
-        if "attention_mask" in accepted:
-            inputs["attention_mask"] = torch.tensor(mask, device=device)
-        if "use_cache" in accepted:
-            inputs["use_cache"] = False
-        if self._keeps_logits():
-            inputs["logits_to_keep"] = torch.tensor(sorted({place or 0 for place in places}), device=device)
-        return inputs
-
-    def _keeps_logits(self) -> bool:
-        return self.task == "causal-lm" and "logits_to_keep" in inspect.signature(self.model.forward).parameters
-
-    def _pad_id(self) -> int:
-        candidates = (self.model.config.get_text_config().pad_token_id, self.tokenizer.pad_token_id)
-        return next((number for number in candidates if number is not None), 0)
+    def _kept(self, places: list[int | None]) -> list[int] | None:
+        """The positions whose logits are wanted; None where all are computed anyway."""
+        return sorted({place or 0 for place in places}) if self.task == "causal-lm" else None
 
     def _pads(self) -> bool:
         """Whether texts of different lengths can share a batch: a decoder that classifies must know its padding."""
         return self.task != "sequence-classification" or self.model.config.get_text_config().pad_token_id is not None
-
-    def _check_length(self, encoded: Encoded) -> None:
-        config = self.model.config.get_text_config()
-        limits = [getattr(config, "max_position_embeddings", None), self.tokenizer.model_max_length]
-        limit = min((int(n) for n in limits if isinstance(n, (int, float)) and 0 < n < 1e9), default=None)
-        if limit is not None and len(encoded.tokens) > limit:
-            raise InputError(f"the text has {len(encoded.tokens)} tokens, the model takes at most {limit}: shorten it")
 
     def _attribution(
         self, encoded: Encoded, item: int, explained: Explained, chosen: Chosen, place: int | None, choices: Choices

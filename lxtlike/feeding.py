@@ -1,0 +1,71 @@
+"""Texts to the keyword arguments of a model's forward, and the rows of its logits that are read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lxtlike.errors import InputError
+from lxtlike.methods import input_embedding
+from lxtlike.text import Encoded, Tokenizer
+
+
+def model_inputs(
+    batch: Sequence[Encoded], model: Any, tokenizer: Tokenizer, kept: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Ids [B, T] padded on the right with their mask, on the device of the input embedding.
+
+    Padding on the right leaves the positions of real tokens as they are, in causal models too.
+
+    Args:
+        kept: the positions whose logits are wanted, in order, for models that can leave the others out (`keeps_logits`).
+    """
+    longest = max(len(encoded.tokens) for encoded in batch)
+    ids = [encoded.ids + [_pad_id(model, tokenizer)] * (longest - len(encoded.tokens)) for encoded in batch]
+    mask = [[1] * len(encoded.tokens) + [0] * (longest - len(encoded.tokens)) for encoded in batch]
+    weight = getattr(input_embedding(model), "weight", None)
+    device = model.device if weight is None or weight.is_meta else weight.device
+    inputs: dict[str, Any] = {"input_ids": torch.tensor(ids, device=device)}
+    accepted = inspect.signature(model.forward).parameters
+    if "attention_mask" in accepted:
+        inputs["attention_mask"] = torch.tensor(mask, device=device)
+    if "use_cache" in accepted:
+        inputs["use_cache"] = False
+    if kept is not None and keeps_logits(model):
+        inputs["logits_to_keep"] = torch.tensor(kept, device=device)
+    return inputs
+
+
+def keeps_logits(model: Any) -> bool:
+    """Whether the model's forward can be told which logits are wanted."""
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
+
+
+def rows_at(logits: Tensor, items: Sequence[int], positions: Sequence[int], kept: Sequence[int]) -> Tensor:
+    """The rows [R, V] of logits [B, T, V] at pairs of item and position.
+
+    Args:
+        kept: the positions the model was asked to keep (as in `model_inputs`); it may have given all of them.
+    """
+    if logits.shape[1] == len(kept):
+        positions = [kept.index(position) for position in positions]
+    device = logits.device
+    return logits[torch.tensor(items, device=device), torch.tensor(positions, device=device)]
+
+
+def check_length(encoded: Encoded, model: Any, tokenizer: Tokenizer) -> None:
+    """Raise InputError when a text is longer than its model takes."""
+    config = model.config.get_text_config()
+    limits = [getattr(config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]
+    limit = min((int(n) for n in limits if isinstance(n, (int, float)) and 0 < n < 1e9), default=None)
+    if limit is not None and len(encoded.tokens) > limit:
+        raise InputError(f"the text has {len(encoded.tokens)} tokens, the model takes at most {limit}: shorten it")
+
+
+def _pad_id(model: Any, tokenizer: Tokenizer) -> int:
+    candidates = (model.config.get_text_config().pad_token_id, getattr(tokenizer, "pad_token_id", None))
+    return next((number for number in candidates if number is not None), 0)
