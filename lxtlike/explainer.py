@@ -40,6 +40,8 @@ class Explainer:
             chose for this kind of model.
         task: needed only where the model's class name does not tell it.
         strict: raise `AuditError` when an operation without a rule reached the target.
+        checkpointing: whether layers are computed again in the backward pass instead of keeping their activations (less
+            memory, more time, same numbers); None: where the model has gradient checkpointing switched on.
         name: what results call the model; by default its own name or path.
 
     Raises:
@@ -54,6 +56,7 @@ class Explainer:
         composite: str | Path | Composite = "default",
         task: str | None = None,
         strict: bool = False,
+        checkpointing: bool | None = None,
         name: str | None = None,
     ) -> None:
         if tokenizer is None:
@@ -68,6 +71,7 @@ class Explainer:
                 "takes any model"
             )
         self.strict = strict
+        self.checkpointing = checkpointing
         self.name = name or model.name_or_path or type(model).__name__
         self._compared = False
 
@@ -79,6 +83,7 @@ class Explainer:
         composite: str | Path | Composite = "default",
         task: str = "auto",
         strict: bool = False,
+        checkpointing: bool | None = None,
         **options: Any,
     ) -> Explainer:
         """Load a model and its tokenizer by name or folder (None: the bundled model) and explain it.
@@ -89,7 +94,15 @@ class Explainer:
         loaded = load(model, task=task, **options)
         if loaded.tokenizer is None:
             raise InputError(f"{loaded.name!r} has no tokenizer")
-        return cls(loaded.model, loaded.tokenizer, composite=rules, task=loaded.task, strict=strict, name=loaded.name)
+        return cls(
+            loaded.model,
+            loaded.tokenizer,
+            composite=rules,
+            task=loaded.task,
+            strict=strict,
+            checkpointing=checkpointing,
+            name=loaded.name,
+        )
 
     @overload
     def explain(
@@ -181,6 +194,7 @@ class Explainer:
             self.composite,
             strict=strict,
             compare=strict or not self._compared,
+            checkpointing=self.checkpointing,
         )
         self._compared = True
         found = [

@@ -50,6 +50,7 @@ def command(
     device: options.Device = None,
     device_map: options.DeviceMap = None,
     dtype: options.Dtype = None,
+    checkpointing: options.Checkpointing = "auto",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 when an operation has no rule.")] = False,
     top: options.Top = 5,
     color: options.Color = "auto",
@@ -74,7 +75,13 @@ def command(
 
     with quiet():
         explainer = Explainer(
-            loaded.model, loaded.tokenizer, composite=rules, task=loaded.task, strict=strict, name=loaded.name
+            loaded.model,
+            loaded.tokenizer,
+            composite=rules,
+            task=loaded.task,
+            strict=strict,
+            checkpointing=options.CHECKPOINTING[checkpointing],
+            name=loaded.name,
         )
         attribution = explainer.explain(
             given, chosen_target, contrast=chosen_contrast, objective=objective, position=position

@@ -49,6 +49,15 @@ Device = Annotated[
 ]
 DeviceMap = Annotated[str | None, typer.Option("--device-map", help="auto or balanced: spread over what there is.")]
 Dtype = Annotated[str | None, choice("--dtype", DTYPES, "Of the weights; auto: as they are stored.")]
+CHECKPOINTING = {"auto": None, "on": True, "off": False}
+Checkpointing = Annotated[
+    str,
+    choice(
+        "--checkpointing",
+        tuple(CHECKPOINTING),
+        "Compute layers again instead of keeping their activations: less memory, more time. auto: as the model has it.",
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to stdout.")
 ]

@@ -48,6 +48,7 @@ def lrp(
     *,
     strict: bool = False,
     compare: bool = False,
+    checkpointing: bool | None = None,
 ) -> list[Explained]:
     """Relevance of the input tokens: ``R = sum_d e_d c_d`` at the input embeddings (2502.15886; method, section 1).
 
@@ -60,6 +61,7 @@ def lrp(
         scalars: each rows [R, V] and the account book -> F [B]. The items of a batch are independent, so one backward pass
             of their sum serves all.
         compare: run a plain forward first and measure the patched one's deviation from it.
+        checkpointing: see `propagate`.
 
     Raises:
         NumericalError: NaN in the logits, or NaN or inf in the target or in the relevance.
@@ -69,7 +71,7 @@ def lrp(
     if compare:
         with torch.no_grad():
             plain = read(model(**inputs))
-    with torch.enable_grad(), propagate(model, composite, strict=strict) as audit:
+    with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
         with embedding_leaves(model) as leaves:
             audit.book.items = len(inputs["input_ids"])
             rows = read(model(**inputs))

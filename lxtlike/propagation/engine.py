@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -14,11 +13,13 @@ from torch import nn
 
 from lxtlike.composites import Composite
 from lxtlike.errors import AuditError, InputError
-from lxtlike.propagation import atoms, fused
+from lxtlike.propagation import atoms, fused, recompute
 from lxtlike.propagation.atoms import ModuleRule
 from lxtlike.propagation.audit import Audit
 from lxtlike.propagation.layers import layers_of
 from lxtlike.propagation.mode import RuleMode
+from lxtlike.propagation.recompute import Here
+from lxtlike.propagation.surroundings import differentiable, frozen, owned, uncompiled
 from lxtlike.rules import RULES
 from lxtlike.rules.call import tensors
 
@@ -35,6 +36,7 @@ def propagate(
     fast: bool = True,
     trace: bool = False,
     by_layer: bool = False,
+    checkpointing: bool | None = None,
 ) -> Iterator[Audit]:
     """Within the block, backward passes through `model` carry LRP coefficients instead of gradients.
 
@@ -51,6 +53,8 @@ def propagate(
         fast: use the fast lane (same numbers, fewer kept tensors).
         trace: record which rule every operation got (`Audit.rules`); slows the forward down.
         by_layer: keep the accounts of every layer as well (``Audit.ledger(by="layer")``); costs time and memory.
+        checkpointing: whether layers are computed again in the backward pass instead of keeping their activations: less
+            memory, more time, same numbers. None: where the model has gradient checkpointing switched on.
 
     Yields:
         The `Audit`, complete after the backward pass.
@@ -64,19 +68,32 @@ def propagate(
         raise InputError(f"unknown family {unknown!r} for `unknown`; choose from: {', '.join(RULES)}")
     if isinstance(model, nn.DataParallel):
         raise InputError("nn.DataParallel copies the model for every call; pass the model inside it (`model.module`)")
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise InputError(
+            "the model's weights were made under torch.inference_mode and cannot be used in a backward pass: load the model "
+            "outside of it"
+        )
+    layers, apart = recompute.find(model, checkpointing), layers_of(model) if by_layer else {}
     audit = Audit(model, table.name, trace=trace)
     mode = RuleMode(table, audit, fast=fast, unknown=unknown, by_layer=by_layer)
+    here, alive = Here(), [True]
     with ExitStack() as stack:
-        stack.enter_context(_owned(model))
-        stack.enter_context(_frozen(model))
+        stack.enter_context(owned(model))
+        stack.enter_context(frozen(model))
+        stack.enter_context(uncompiled(model))
+        stack.enter_context(differentiable())
+        stack.callback(alive.clear)
+        here.inside = True
         replaced: dict[nn.Module, ModuleRule] = dict(fused.find(model, table)) if fast else {}
         replaced.update(atoms.find(model, table))
-        running = _Running()
-        for module, rule in replaced.items():
-            stack.enter_context(_forward(module, functools.partial(_within, running, rule, mode)))
-        for name, layer in layers_of(model).items() if by_layer else ():
-            stack.enter_context(_forward(layer, functools.partial(_layer, running, mode, name)))
-        stack.enter_context(_forward(model, functools.partial(_root, running, mode, audit)))
+        runs: list[tuple[nn.Module, Callable[..., Any]]] = [
+            *((layer, functools.partial(recompute.run, here, alive)) for layer in layers),
+            *((module, functools.partial(_within, here, rule, mode)) for module, rule in replaced.items()),
+            *((layer, functools.partial(_layer, here, mode, name)) for name, layer in apart.items()),
+            (model, functools.partial(_root, here, mode, audit)),
+        ]
+        for module, run in runs:
+            stack.enter_context(_forward(module, run, here, alive))
         yield audit
     if not audit.forwards:
         _logger.warning("nothing was explained: the model's own forward did not run inside the `propagate` block.")
@@ -84,19 +101,11 @@ def propagate(
         raise AuditError("; ".join(map(str, audit.uncovered)))
 
 
-class _Running(threading.local):
-    """Whether the patched forward of the model runs in this thread."""
-
-    depth = 0
-
-
-def _root(
-    running: _Running, mode: RuleMode, audit: Audit, forward: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
+def _root(here: Here, mode: RuleMode, audit: Audit, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The explained model's forward: enters the rule mode."""
-    if running.depth:
+    if here.depth:
         return forward(*args, **kwargs)
-    running.depth += 1
+    here.depth += 1
     try:
         audit.forwards += 1
         given = next((t for t in tensors(args, kwargs) if t.requires_grad), None)
@@ -109,18 +118,18 @@ def _root(
         if mode.layers is not None:
             outputs = mode.layers.end(outputs)
     finally:
-        running.depth -= 1
+        here.depth -= 1
     found = tensors(dict(outputs) if hasattr(outputs, "items") else outputs)
     audit.inspect_graph(t for t in found if t.requires_grad)
     return outputs
 
 
 def _within(
-    running: _Running, rule: ModuleRule, mode: RuleMode, forward: Callable[..., Any], *args: Any, **kwargs: Any
+    here: Here, rule: ModuleRule, mode: RuleMode, forward: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     """A replaced module's forward: by its rule inside the rule mode, as it was elsewhere."""
     tracked = any(t.requires_grad for t in tensors(args, kwargs))
-    if not running.depth or not tracked:
+    if not here.depth or not tracked:
         return forward(*args, **kwargs)
     if mode.layers is None:
         return rule(mode, forward, args, kwargs)
@@ -129,79 +138,33 @@ def _within(
     return mode.layers.made(rule(mode, forward, args, kwargs))
 
 
-def _layer(running: _Running, mode: RuleMode, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _layer(here: Here, mode: RuleMode, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The forward of a layer whose accounts are kept apart."""
-    with mode.layers.within(name) if running.depth and mode.layers is not None else nullcontext():
+    with mode.layers.within(name) if here.depth and mode.layers is not None else nullcontext():
         return forward(*args, **kwargs)
 
 
 @contextmanager
-def _forward(module: nn.Module, run: Callable[..., Any]) -> Iterator[None]:
+def _forward(module: nn.Module, run: Callable[..., Any], here: Here, alive: list[bool]) -> Iterator[None]:
     """Put ``run(original forward, *args, **kwargs)`` in place of one instance's forward, in the thread of the block.
 
-    Undone by identity: a forward that somebody else (accelerate, FSDP) has put on top in the meantime stays, and ours
-    steps aside.
+    Undone by identity: a forward that somebody else (accelerate) has put on top in the meantime stays, and ours steps aside.
     """
     had, before = "forward" in vars(module), module.forward
-    owner, active = threading.get_ident(), [True]
 
     @functools.wraps(before)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        if active and threading.get_ident() == owner:
-            return run(before, *args, **kwargs)
-        return before(*args, **kwargs)
+        return run(before, *args, **kwargs) if alive and here.inside else before(*args, **kwargs)
 
     module.forward = forward
     try:
         yield
     finally:
-        active.clear()
         if vars(module).get("forward") is forward:
             if had:
                 module.forward = before
             else:
                 del module.forward
-
-
-@contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Parameters without gradient and every module in eval mode, for the time of the block."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    training = [m for m in model.modules() if m.training]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True
-
-
-_entered: dict[int, int] = {}
-_changed = threading.Condition()
-
-
-@contextmanager
-def _owned(model: nn.Module) -> Iterator[None]:
-    """Exclusive use of a model and all its modules: the same thread is refused, another one waits."""
-    me, modules = threading.get_ident(), [id(module) for module in model.modules()]
-    with _changed:
-        while owners := {_entered[module] for module in modules if module in _entered}:
-            if me in owners:
-                raise InputError("this model is already inside a `propagate` block of this thread; leave it first")
-            _changed.wait()
-        _entered.update(dict.fromkeys(modules, me))
-    try:
-        yield
-    finally:
-        with _changed:
-            for module in modules:
-                del _entered[module]
-            _changed.notify_all()
 
 
 __all__ = ["propagate"]

@@ -30,6 +30,8 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
     for module in model.modules():
         if isinstance(module, nn.RMSNorm) or _epsilon(module) is None:
             continue  # torch's own is one operation already
+        if _is_offloaded(module):
+            continue  # its weight is not there to be probed
         if module not in _OFFSETS:
             _OFFSETS[module] = _probe(module)
         offset = _OFFSETS[module]
@@ -39,7 +41,7 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
 
 def _rms_norm(module: nn.Module, offset: float) -> ModuleRule:
     def run(mode: RuleMode, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if len(args) != 1 or kwargs or not args[0].requires_grad:
+        if len(args) != 1 or kwargs or not args[0].requires_grad or _is_offloaded(module):
             return forward(*args, **kwargs)
         x = args[0]
         mode.audit.note("rms_norm", "norm: constant (fast lane)")
@@ -49,6 +51,11 @@ def _rms_norm(module: nn.Module, offset: float) -> ModuleRule:
             return frozen_norm(value, x, scale, weight, ceiling=ceiling(_epsilon(module) or 0.0))
 
     return run
+
+
+def _is_offloaded(module: nn.Module) -> bool:
+    """Whether the weights of a module are only there while its own forward runs (accelerate's offloading)."""
+    return any(parameter.is_meta for parameter in module.parameters())
 
 
 def _scale(module: nn.Module, x: Tensor) -> Tensor:
@@ -68,7 +75,7 @@ def _epsilon(module: nn.Module) -> float | None:
 def _probe(module: nn.Module) -> float | None:
     """Which offset (0 or 1) makes ``x / rms(x) * (offset + w)`` what the module computes; None if neither does."""
     parameters = dict(module.named_parameters())
-    if set(parameters) != {"weight"} or parameters["weight"].dim() != 1 or parameters["weight"].is_meta:
+    if set(parameters) != {"weight"} or parameters["weight"].dim() != 1:
         return None
     weight = parameters["weight"]
     x = torch.linspace(-1.0, 2.0, 2 * weight.numel(), device=weight.device).reshape(2, -1).to(weight.dtype)

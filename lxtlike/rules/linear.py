@@ -66,8 +66,10 @@ def epsilon(call: Call, *, epsilon: float = 1e-6) -> Any:
     value = output.detach()
     size = wide(value).abs()
     ratio = torch.where(size == 0, 0.0, size / (size + epsilon)).to(value.dtype)
+    # A tensor of its own: models add residuals to the result in place.
+    absorbed = keep(wide(value) * (1 - wide(ratio)))
     result = substitute(value, output, ratio)
-    call.book.absorb("epsilon", result, lambda c: wide(c) * wide(value) * (1 - wide(ratio)))
+    call.book.absorb("epsilon", result, lambda c: wide(c) * absorbed())
     return result
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from explaining import explained, fresh, ledgered, state
 from families import build, embeddings_of, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,30 +18,6 @@ from torch import nn
 
 from lxtlike import AuditError, InputError, LxtlikeError, propagate
 from lxtlike.composites import COMPOSITES
-
-
-def fresh(name: str = "llama") -> nn.Module:
-    return copy.deepcopy(build(name))
-
-
-def state(model: nn.Module) -> dict[str, Any]:
-    """Everything an explanation might leave behind, by module and by value."""
-    kept: dict[str, Any] = {"config": model.config.to_dict() if hasattr(model, "config") else None}
-    for name, module in model.named_modules():
-        attributes = {k: v for k, v in vars(module).items() if k not in ("_parameters", "_buffers", "_modules")}
-        kept[name] = (list(vars(module)), {k: repr(v) for k, v in attributes.items()})
-        kept[f"class of {name}"] = (type(module), dict(vars(type(module))).keys())
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        kept[f"tensor {name}"] = (id(tensor), tensor.requires_grad, tensor.grad, tensor.detach().clone().tolist())
-    return kept
-
-
-def explained(model: nn.Module, composite: str = "attnlrp") -> torch.Tensor:
-    with propagate(model, composite):
-        embeddings = embeddings_of(model)
-        row, leaves = run(model, embeddings)
-        (coefficients,) = torch.autograd.grad(row.max(), leaves[:1])
-    return (embeddings * coefficients).detach().sum(-1)
 
 
 @settings(max_examples=8, deadline=None)
@@ -210,6 +187,13 @@ def test_a_block_without_the_models_forward_has_no_ledger() -> None:
         model.model(inputs_embeds=embeddings_of(model))
     with pytest.raises(LxtlikeError, match="did not run inside"):
         audit.ledger(1.0, 1.0)
+
+
+def test_the_epsilon_account_survives_changes_in_place() -> None:
+    """Falcon adds residuals to the result of a linear layer in place."""
+    _, ledger = ledgered(fresh("falcon"), "epsilon:epsilon=0.01")
+    assert ledger.epsilon != 0
+    assert ledger.relative_error < 1e-5
 
 
 class Unusual(nn.Module):

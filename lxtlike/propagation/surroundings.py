@@ -1,0 +1,101 @@
+"""What a `propagate` block changes around the model for its time, and puts back: exclusive use, frozen weights, no compiler."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from lxtlike.errors import InputError
+
+_entered: dict[int, int] = {}
+_changed = threading.Condition()
+
+
+@contextmanager
+def owned(model: nn.Module) -> Iterator[None]:
+    """Exclusive use of a model and all its modules: the same thread is refused, another one waits."""
+    me, modules = threading.get_ident(), [id(module) for module in model.modules()]
+    with _changed:
+        while owners := {_entered[module] for module in modules if module in _entered}:
+            if me in owners:
+                raise InputError("this model is already inside a `propagate` block of this thread; leave it first")
+            _changed.wait()
+        _entered.update(dict.fromkeys(modules, me))
+    try:
+        yield
+    finally:
+        with _changed:
+            for module in modules:
+                del _entered[module]
+            _changed.notify_all()
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Parameters without gradient and every module in eval mode, for the time of the block.
+
+    Parameters are remembered by their place too: offloading puts other objects there whenever it loads a weight.
+    """
+    places = [
+        (module, name, parameter)
+        for module in model.modules()
+        for name, parameter in module._parameters.items()
+        if parameter is not None and parameter.requires_grad
+    ]
+    training = [module for module in model.modules() if module.training]
+    try:
+        for _, _, parameter in places:
+            parameter.requires_grad_(False)
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module, name, parameter in places:
+            for weight in (parameter, module._parameters.get(name)):
+                if weight is not None and weight.is_floating_point():
+                    weight.requires_grad_(True)
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Gradients are recorded, also where the caller is in `torch.no_grad` or `torch.inference_mode`."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+_eager: list[Any] = []
+_turn = threading.Lock()
+
+
+@contextmanager
+def uncompiled(model: nn.Module) -> Iterator[None]:
+    """What `torch.compile` has compiled runs as it was written: rules see the operations of Python code.
+
+    The stance of the compiler belongs to the process: compiled functions of other threads run uncompiled meanwhile.
+    """
+    with ExitStack() as stack:
+        for module in model.modules():
+            if module._compiled_call_impl is not None:  # by `module.compile()`
+                stack.callback(setattr, module, "_compiled_call_impl", module._compiled_call_impl)
+                module._compiled_call_impl = None
+        if "torch._dynamo" in sys.modules:
+            stack.callback(_compile_again)
+            with _turn:
+                _eager.append(None if _eager else torch.compiler.set_stance("force_eager"))
+        yield
+
+
+def _compile_again() -> None:
+    with _turn:
+        first = _eager[0]
+        _eager.pop()
+        if not _eager:
+            first.__exit__(None, None, None)
