@@ -162,3 +162,42 @@ def test_a_norm_with_other_inputs_may_refuse_the_probe() -> None:
         value = model(x).sum()
         (c,) = torch.autograd.grad(value, x)
     assert audit.ledger(value, (x * c).detach()).relative_error < 1e-5
+
+
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
+def test_torchs_own_multihead_attention_is_taken_apart(composite: str, weights: bool) -> None:
+    torch.manual_seed(0)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(6, 2, batch_first=True, dtype=torch.float64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.attention(x, x, x, need_weights=weights)[0]
+
+    class Written(Model):
+        def forward(self, x: Tensor) -> Tensor:
+            own = self.attention
+            q, k, v = (
+                part.unflatten(-1, (2, 3)).transpose(1, 2)
+                for part in nn.functional.linear(x, own.in_proj_weight, own.in_proj_bias).chunk(3, -1)
+            )
+            mixed = (q @ k.transpose(-1, -2) / 3**0.5).softmax(-1) @ v
+            return own.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    model, written = Model(), Written()
+    torch.nn.init.normal_(model.attention.in_proj_bias)
+    torch.nn.init.normal_(model.attention.out_proj.bias)
+    written.load_state_dict(model.state_dict())
+    x = torch.randn(1, 4, 6, dtype=torch.float64, requires_grad=True)
+    found = []
+    for each in (model, written):
+        with propagate(each, composite) as audit:
+            output = each(x)
+            (coefficients,) = torch.autograd.grad(output[0, -1, 2], x)
+        assert audit.uncovered == []
+        assert audit.ledger(output[0, -1, 2], x * coefficients).relative_error < 1e-14
+        found.append(coefficients)
+    assert torch.allclose(found[0], found[1], rtol=1e-10, atol=1e-12)
