@@ -45,8 +45,8 @@ class Composite:
         summary: one line on what it is and where it was published.
         rules: family (a key of `lxtlike.rules.RULES`) -> rule.
         operations: functions that this composite knows beside the built-in ones -> their family.
-        atoms: module classes whose inside is not looked at, an elementwise function each -> their family
-            ("activation" or "gate").
+        atoms: module classes whose inside is not looked at -> their family: "activation" or "gate" for an elementwise
+            function, "linear" for a layer with a kernel of its own (its `bias`, if any, is what it adds).
 
     Raises:
         InputError: for a family, rule or parameter that does not exist; the message names the nearest right one.
@@ -85,8 +85,8 @@ class Composite:
     def __or__(self, changes: Mapping[Any, Any]) -> Composite:
         """The composite with other entries.
 
-        Keys: a family (value: a rule's name or `Rule`), a torch function (value: its family) or a module class that is an
-        elementwise function (value: its family).
+        Keys: a family (value: a rule's name or `Rule`), a torch function (value: its family) or a module class that is
+        one operation (value: its family).
         """
         rules, operations, atoms = dict(self.rules), dict(self.operations), dict(self.atoms)
         for key, value in changes.items():

@@ -1,7 +1,8 @@
 """Atoms: module classes one must not look inside, because their arithmetic hides what they are.
 
 A tanh-GELU written as products would conserve relevance and still be wrong: its factors would share what the identity rule
-passes whole. The whole module is one elementwise function instead.
+passes whole. The whole module is one elementwise function instead. A quantised linear layer with a kernel of its own is a
+linear layer with the weight that it stands for: its backward pass is right, but nobody else sees its bias.
 """
 
 from __future__ import annotations
@@ -28,10 +29,17 @@ ATOMS: dict[str, tuple[str, Callable[[Call], Tensor] | None]] = {
     "XIELUActivation": ("activation", None),
     "SqrtSoftplusActivation": ("gate", None),
     "LaplaceActivation": ("gate", None),
+    # bitsandbytes
+    "Linear8bitLt": ("linear", None),
+    "Linear4bit": ("linear", None),
 }
 """Class name -> (family, closed form of f(x) / x or None for the quotient with its limit)."""
 
 ModuleRule = Callable[[RuleMode, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+
+_BIAS = "lxtlike.bias"
+"""The keyword by which a rule sees the bias that a module adds inside."""
 
 
 def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, ModuleRule]]:
@@ -39,21 +47,24 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
     for module in model.modules():
         own = next((family for cls, family in composite.atoms.items() if isinstance(module, cls)), None)
         if own is not None:
-            yield module, _rule(type(module).__name__, own, None)
+            yield module, _rule(module, own, None)
         elif type(module).__name__ in ATOMS:
             family, ratio = ATOMS[type(module).__name__]
             if family in composite.rules:
-                yield module, _rule(type(module).__name__, family, ratio)
+                yield module, _rule(module, family, ratio)
 
 
-def _rule(name: str, family: str, ratio: Callable[[Call], Tensor] | None) -> ModuleRule:
-    operation = Operation(name, family, ("input",), ratio=ratio)
+def _rule(module: nn.Module, family: str, ratio: Callable[[Call], Tensor] | None) -> ModuleRule:
+    operation = Operation(type(module).__name__, family, ("input",), ("input",), _BIAS, ratio=ratio)
 
     def run(mode: RuleMode, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         def whole(*args: Any, **kwargs: Any) -> Any:
+            del kwargs[_BIAS]
             with mode.suspended():
                 return forward(*args, **kwargs)
 
-        return mode.apply(mode.call(whole, args, kwargs, operation))
+        output = mode.apply(mode.call(whole, args, {**kwargs, _BIAS: getattr(module, "bias", None)}, operation))
+        mode.audit.cover((args, kwargs), output)
+        return output
 
     return run

@@ -14,6 +14,9 @@ from lxtlike.errors import InputError, LxtlikeError
 from lxtlike.ledger import LayerLedger, Ledger, Uncovered
 from lxtlike.propagation.book import AccountBook
 from lxtlike.propagation.layers import Layers
+from lxtlike.rules.call import tensors
+
+_COVERED = "lxtlike.covered"
 
 
 class Audit:
@@ -109,13 +112,31 @@ class Audit:
         for output in outputs:
             output.register_hook(lambda _: self._uncovered.setdefault(finding))  # type: ignore[no-untyped-call]
 
+    def cover(self, inputs: Any, outputs: Any) -> None:
+        """Take responsibility for the autograd Functions between the inputs and outputs of one operation that has a rule.
+
+        Quantised weights bring kernels with Functions of their own. That their derivative is the one the rule promises is
+        what the ledger checks.
+        """
+        before = {t.grad_fn for t in tensors(inputs)}
+        stack = [t.grad_fn for t in tensors(outputs) if t.grad_fn is not None]
+        while stack:
+            node: Any = stack.pop()
+            if node not in before and not node.metadata.get(_COVERED):
+                node.metadata[_COVERED] = True
+                stack.extend(parent for parent, _ in node.next_functions if parent is not None)
+
     def inspect_graph(self, outputs: Iterable[Tensor]) -> None:
         """Report foreign `torch.autograd.Function`s in the graph of `outputs`: no rule can look inside them."""
         stack = [t.grad_fn for t in outputs if t.grad_fn is not None]
         seen: set[Any] = set(stack)
         while stack:
             node: Any = stack.pop()
-            if isinstance(node, torch.autograd.function.BackwardCFunction) and not _ours(node):
+            if (
+                isinstance(node, torch.autograd.function.BackwardCFunction)
+                and not _ours(node)
+                and _COVERED not in node.metadata
+            ):
                 name = type(node).__name__.removesuffix("Backward")
                 remedy = (
                     "a custom autograd Function; map its module class as an atom or write it with torch operations."

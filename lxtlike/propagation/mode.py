@@ -67,11 +67,12 @@ class RuleMode(TorchFunctionMode):
                 self.lookups[result] = True
             return result
         operation = self.own.get(func) or OPERATIONS.get(func)
+        run = self._kernel if types else self._run
         if self.layers is None or (operation is None and isinstance(func, MethodWrapperType)):
-            return self._run(func, args, kwargs, operation)
+            return run(func, args, kwargs, operation)
         inplace = (operation is not None and operation.outplace is not None) or kwargs.get("inplace")
         args, kwargs = self.layers.receive(args, kwargs, changed=args[0] if inplace else None)
-        return self.layers.made(self._run(func, args, kwargs, operation))
+        return self.layers.made(run(func, args, kwargs, operation))
 
     def _run(self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation | None) -> Any:
         if func in _COMPOUNDS and self.rules:
@@ -80,6 +81,15 @@ class RuleMode(TorchFunctionMode):
         if operation is None:
             return self._unknown(func, args, kwargs)
         return self.apply(self.call(func, args, kwargs, operation))
+
+    def _kernel(
+        self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation | None
+    ) -> Any:
+        """An operation on tensors of a class of their own, such as quantised weights: how they do it is their business."""
+        result = self._run(func, args, kwargs, operation)
+        if operation is not None:
+            self.audit.cover((args, dict(kwargs)), result)
+        return result
 
     def call(self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation) -> Call:
         """The call of an operation, as rules see it."""

@@ -124,7 +124,9 @@ def _unviewed(output: Tensor) -> Tensor:
     If the model changes such a view in place, autograd drops the view's node and the hooks on it with it.
     """
     base = output._base
-    if base is None or base.dim() != 2 or base.shape[-1] != output.shape[-1] or base.numel() != output.numel():
+    if base is None or not base.requires_grad:  # without gradient: what a custom Function's own output is a view of
+        return output
+    if base.dim() != 2 or base.shape[-1] != output.shape[-1] or base.numel() != output.numel():
         return output
     return base if base.is_contiguous() and output.is_contiguous() else output
 
