@@ -13,8 +13,8 @@ from torch import Tensor
 from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTarget
 from lxtlike.composites import Composite
 from lxtlike.errors import InputError
-from lxtlike.loading import load, task_of
 from lxtlike.feeding import check_length, model_inputs, rows_at
+from lxtlike.loading import load, task_of
 from lxtlike.methods import Explained, lrp
 from lxtlike.targets import Choices, Chosen, Labels, Target, Vocabulary, contrast_of, resolve, values
 from lxtlike.text import Encoded, encode

@@ -13,14 +13,15 @@ Conventions, the same for every tokenizer:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from lxtlike.errors import InputError
 from lxtlike.text.entries import Entries, Tokenizer
-from lxtlike.text.offsets import Span, align
+from lxtlike.text.offsets import Span, align, spell
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,25 @@ def encode(text: str, tokenizer: Tokenizer) -> Encoded:
     ids, special, spans = _tokenise(_checked(text, "the text"), tokenizer)
     if all(special):
         raise InputError("the text has nothing that becomes a token; give a text with at least one word")
+    return Encoded(text, placed(text, ids, special, spans, tokenizer))
+
+
+def placed(
+    text: str,
+    ids: Sequence[int],
+    special: Sequence[bool],
+    spans: Sequence[Span],
+    tokenizer: Tokenizer,
+    *,
+    first: int = 0,
+    begin: int = 0,
+) -> tuple[Token, ...]:
+    """The tokens of `text[begin:]`, with their raw spans (in `text`) put in order; the first token has index `first`."""
     entries = Entries(tokenizer)
     tokens: list[Token] = []
-    last = position = 0  # where the last token starts, and where all so far end
-    for index, (token_id, added, (start, end)) in enumerate(zip(ids, special, spans, strict=True)):
+    spans = _told_apart(text, ids, spans, entries)
+    last = position = begin  # where the last token starts, and where all so far end
+    for index, (token_id, added, (start, end)) in enumerate(zip(ids, special, spans, strict=True), first):
         surface = entries.surface(token_id)
         if added:
             start = end = position
@@ -76,7 +92,21 @@ def encode(text: str, tokenizer: Tokenizer) -> Encoded:
         end = max(start, end)
         last, position = start, max(position, end)
         tokens.append(Token(index, token_id, surface, text[start:end], start, end, added))
-    return Encoded(text, tuple(tokens))
+    return tuple(tokens)
+
+
+def _told_apart(text: str, ids: Sequence[int], spans: Sequence[Span], entries: Entries) -> list[Span]:
+    """Spans of their own for tokens that share one but spell different characters of it (runs of bytes do)."""
+    apart: list[Span] = []
+    for (start, end), run in groupby(zip(ids, spans, strict=True), key=lambda pair: pair[1]):
+        pieces = [entries.spelling(token_id) for token_id, _ in run]
+        if len(pieces) > 1 and end - start > 1 and None not in pieces:
+            spelt, places = spell([piece or b"" for piece in pieces])
+            if spelt == text[start:end]:
+                apart += [(start + first, start + last) for first, last in places]
+                continue
+        apart += [(start, end)] * len(pieces)
+    return apart
 
 
 def token_ids(string: str, tokenizer: Tokenizer) -> list[int]:
@@ -87,23 +117,30 @@ def token_ids(string: str, tokenizer: Tokenizer) -> list[int]:
     Raises:
         InputError: the string is empty, not valid Unicode, or has a part that the vocabulary does not know.
     """
-    entries = Entries(tokenizer)
-    entry = entries.find(_checked(string, "the target"))
-    if entry is not None:
-        return [entry]
+    return within(string, tokenizer, "the target")[0]
 
-    found = _ids(string, tokenizer)
-    if not entries.reads(found, string):
+
+def within(string: str, tokenizer: Tokenizer, name: str) -> tuple[list[int], list[Span]]:
+    """Ids and raw spans of a string that stands within a text, as `token_ids`; errors call it `name`."""
+    entries = Entries(tokenizer)
+    entry = entries.find(_checked(string, name))
+    if entry is not None:
+        return [entry], [(0, len(string))]
+
+    ids, _, spans = _tokenise(string, tokenizer, add_special_tokens=False)
+    if not entries.reads(ids, string):
         # Many tokenizers put a space of their own before a text's first word: look behind an anchor instead.
         for anchor in ("\n", ".", "a"):
-            front, whole = _ids(anchor, tokenizer), _ids(anchor + string, tokenizer)
+            front = _ids(anchor, tokenizer)
+            whole, _, places = _tokenise(anchor + string, tokenizer, add_special_tokens=False)
             rest = whole[len(front) :]
             if front and whole[: len(front)] == front and entries.reads(rest, string):
-                found = rest
+                ids, skip = rest, len(anchor)
+                spans = [(max(start - skip, 0), max(end - skip, 0)) for start, end in places[len(front) :]]
                 break
-    if not found or entries.unknown & set(found):
-        raise InputError(f"the target {string!r} is not in the model's vocabulary; give a text it knows, or a token id")
-    return found
+    if not ids or entries.unknown & set(ids):
+        raise InputError(f"{name} {string!r} is not in the model's vocabulary; give a text it knows, or a token id")
+    return ids, spans
 
 
 def _checked(text: str, name: str) -> str:
@@ -118,13 +155,21 @@ def _checked(text: str, name: str) -> str:
     return text
 
 
-def _tokenise(text: str, tokenizer: Tokenizer) -> tuple[list[int], list[bool], list[Span]]:
+def _tokenise(
+    text: str, tokenizer: Tokenizer, add_special_tokens: bool = True
+) -> tuple[list[int], list[bool], list[Span]]:
     """Ids [T], whether the tokenizer added them [T], and raw spans [T]."""
     if getattr(tokenizer, "is_fast", False) and hasattr(tokenizer, "backend_tokenizer"):
-        output = _call(text, tokenizer, return_offsets_mapping=True, return_special_tokens_mask=True)
+        output = _call(
+            text,
+            tokenizer,
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
         spans = [(int(start), int(end)) for start, end in output["offset_mapping"]]
         return list(output["input_ids"]), [bool(flag) for flag in output["special_tokens_mask"]], spans
-    ids, bare = _ids(text, tokenizer, add_special_tokens=True), _ids(text, tokenizer)
+    ids, bare = _ids(text, tokenizer, add_special_tokens), _ids(text, tokenizer)
     # Python tokenizers' own masks are not dependable: what stands around the bare tokens was added.
     fronts = (n for n in range(len(ids) - len(bare) + 1) if ids[n : n + len(bare)] == bare)
     front = next(fronts, None)

@@ -37,10 +37,13 @@ class Entries:
         self._suffix: str = getattr(model, "end_of_word_suffix", None) or ""
         if not self._suffix and self._join("a</w>").strip() == "a":
             self._suffix = "</w>"
+        marks = set(getattr(tokenizer, "all_special_ids", ()))
         try:
-            self._added = set(getattr(tokenizer, "added_tokens_decoder", ()))
+            added = getattr(tokenizer, "added_tokens_decoder", {})
         except NotImplementedError:
-            self._added = set(getattr(tokenizer, "all_special_ids", ()))
+            added = dict.fromkeys(marks)
+        self._added = set(added)
+        self.special = marks | {token_id for token_id, entry in added.items() if getattr(entry, "special", False)}
         unknown = {getattr(tokenizer, "unk_token_id", None), self._id(getattr(model, "unk_token", None) or "")}
         self.unknown = {token_id for token_id in unknown if token_id is not None}
 
@@ -69,14 +72,23 @@ class Entries:
         token_id = self._id(string)  # added tokens are not spelt like the others
         return token_id if token_id in self._added else None
 
-    def _utf8(self, token_id: int) -> bytes:
+    def spelling(self, token_id: int) -> bytes | None:
+        """The bytes that an entry puts into a text; None where entries alone do not say so (word pieces, whole words)."""
+        if not self._bytes and not self._metaspace:
+            return None
+        return b"" if self._piece(token_id) is None else self._utf8(token_id)
+
+    def _piece(self, token_id: int) -> str | None:
         try:
             piece = self._tokenizer.convert_ids_to_tokens(token_id)
         except (IndexError, KeyError, OverflowError, TypeError, ValueError):
-            piece = None
+            return None
+        return None if piece is None else str(piece)
+
+    def _utf8(self, token_id: int) -> bytes:
+        piece = self._piece(token_id)
         if piece is None:  # an id that the vocabulary does not have (a padded embedding matrix)
             return f"<{token_id}>".encode()
-        piece = str(piece)
         if token_id not in self._added:
             if self._suffix and len(piece) > len(self._suffix):
                 piece = piece.removesuffix(self._suffix)

@@ -38,6 +38,27 @@ def align(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> list[Span]:
     return filled
 
 
+def spell(pieces: Sequence[bytes]) -> tuple[str, list[Span]]:
+    """The text that bytes give together, and each piece's span in it: all characters that it has a byte of.
+
+    A byte that is part of no character stands there as U+FFFD.
+    """
+    text = b"".join(pieces).decode("utf-8", "surrogateescape")
+    characters = [n for n, sign in enumerate(text) for _ in sign.encode("utf-8", "surrogateescape")]  # one per byte
+    spans: list[Span] = []
+    end = 0
+    for piece in pieces:
+        start, end = end, end + len(piece)
+        spans.append((characters[start], characters[end - 1] + 1) if piece else (len(text), len(text)))
+    return "".join("\ufffd" if "\udc80" <= sign <= "\udcff" else sign for sign in text), spans
+
+
+def said(ids: Sequence[int], tokenizer: Tokenizer, before: Sequence[int] = ()) -> list[str]:
+    """What each token adds to the decoded text, after the tokens `before`."""
+    decode = _Decoder([*before, *ids], tokenizer)
+    return [decode.said(index, index + 1) for index in range(len(before), len(decode.ids))]
+
+
 class _Decoder:
     """What tokens say, seen after the token before them (which joins word pieces to it)."""
 
