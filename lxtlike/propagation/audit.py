@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from types import FrameType
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, overload
 
 import torch
@@ -12,11 +10,21 @@ from torch import Tensor, nn
 
 from lxtlike.errors import InputError, LxtlikeError
 from lxtlike.ledger import LayerLedger, Ledger, Uncovered
+from lxtlike.propagation import stack
 from lxtlike.propagation.book import AccountBook
 from lxtlike.propagation.layers import Layers
 from lxtlike.rules.call import tensors
 
 _COVERED = "lxtlike.covered"
+
+_FOREIGN = (
+    "a custom autograd Function; if its module is one elementwise function, map the module's class as an atom, "
+    "`composite | {ModuleClass: 'activation'}` (or 'gate'), else write it with torch operations."
+)
+_LEAF = (
+    "it requires grad, and its relevance was not asked for: pass it to `torch.autograd.grad` as an input too, or, if it is no "
+    "input, set its requires_grad to False (parameters must be registered in the model to be frozen)."
+)
 
 
 class Audit:
@@ -36,12 +44,16 @@ class Audit:
         self.forwards = 0
         self._names = {id(module): name for name, module in model.named_modules()}
         self._uncovered: dict[Uncovered, None] = {}
+        self._functions: dict[int, tuple[str, str]] = {}
+        self._release: list[Callable[[], None]] = []
+        self._ends: list[tuple[Uncovered, list[bool]]] = []
         self._trace: dict[str, dict[str, str]] | None = {} if trace else None
 
     @property
     def uncovered(self) -> list[Uncovered]:
-        """Operations without a rule whose result reached the target."""
-        return list(self._uncovered)
+        """Operations without a rule whose result reached the target, and places where relevance ends without an account."""
+        ends = dict.fromkeys(finding for finding, (reached, explained) in self._ends if reached and not explained)
+        return [*self._uncovered, *ends]
 
     @overload
     def ledger(
@@ -108,7 +120,7 @@ class Audit:
 
     def suspect(self, operation: str, remedy: str, outputs: Iterable[Tensor]) -> None:
         """Report an operation if relevance comes by one of its outputs."""
-        finding = Uncovered(operation, self._where(), remedy)
+        finding = Uncovered(operation, self._where(), remedy, stack.line())
         for output in outputs:
             output.register_hook(lambda _: self._uncovered.setdefault(finding))  # type: ignore[no-untyped-call]
 
@@ -119,52 +131,90 @@ class Audit:
         what the ledger checks.
         """
         before = {t.grad_fn for t in tensors(inputs)}
-        stack = [t.grad_fn for t in tensors(outputs) if t.grad_fn is not None]
-        while stack:
-            node: Any = stack.pop()
+        waiting = [t.grad_fn for t in tensors(outputs) if t.grad_fn is not None]
+        while waiting:
+            node: Any = waiting.pop()
             if node not in before and not node.metadata.get(_COVERED):
                 node.metadata[_COVERED] = True
-                stack.extend(parent for parent, _ in node.next_functions if parent is not None)
+                waiting.extend(parent for parent, _ in node.next_functions if parent is not None)
 
     def inspect_graph(self, outputs: Iterable[Tensor]) -> None:
-        """Report foreign `torch.autograd.Function`s in the graph of `outputs`: no rule can look inside them."""
-        stack = [t.grad_fn for t in outputs if t.grad_fn is not None]
-        seen: set[Any] = set(stack)
-        while stack:
-            node: Any = stack.pop()
-            if (
-                isinstance(node, torch.autograd.function.BackwardCFunction)
-                and not _ours(node)
-                and _COVERED not in node.metadata
-            ):
-                name = type(node).__name__.removesuffix("Backward")
-                remedy = (
-                    "a custom autograd Function; map its module class as an atom or write it with torch operations."
-                )
-                finding = Uncovered(f"torch.autograd.Function {name}", "", remedy)
+        """Report what no rule can look inside in the graph of `outputs`, and leaves that nobody asks the relevance of."""
+        waiting = [t.grad_fn for t in outputs if t.grad_fn is not None]
+        users: dict[Any, list[Any]] = {node: [] for node in waiting}
+        while waiting:
+            node: Any = waiting.pop()
+            if isinstance(node, torch.autograd.function.BackwardCFunction) and not _known(node):
+                finding = self._foreign(node)
                 node.register_prehook(lambda _, finding=finding: self._uncovered.setdefault(finding))
             for parent, _ in node.next_functions:
-                if parent is not None and parent not in seen:
-                    seen.add(parent)
-                    stack.append(parent)
+                if parent is not None and parent not in users:
+                    users[parent] = []
+                    waiting.append(parent)
+                if parent is not None:
+                    users[parent].append(node)
+        for node in users:
+            if hasattr(node, "variable"):
+                self._watch(node.variable, _joins(node, users))
+
+    def _foreign(self, node: Any) -> Uncovered:
+        """The finding of a custom autograd Function, with the line that called it where its forward was seen to run."""
+        name = type(node).__name__.removesuffix("Backward")
+        module, source = self._functions.get(id(node), ("", ""))
+        return Uncovered(f"torch.autograd.Function {name}", module, _FOREIGN, source)
+
+    def _watch(self, leaf: Tensor, joins: Iterable[Any]) -> None:
+        """Report a leaf if the backward pass comes by where its way branches off, and does not go on to it."""
+        came = [False, False]
+        self._ends.append((Uncovered(f"a leaf of shape {list(leaf.shape)}", "", _LEAF), came))
+        for node in joins:
+            node.register_prehook(lambda _: came.__setitem__(0, True))
+        hook = leaf.register_hook(lambda _: came.__setitem__(1, True))  # type: ignore[no-untyped-call]
+        self._release.append(hook.remove)
+
+    def release(self) -> None:
+        """Take the hooks off the leaves, which are not ours."""
+        while self._release:
+            self._release.pop()()
+        self._ends = [end for end in self._ends if end[1][0]]
+
+    def locate_function(self) -> bool:
+        """Whether the forward of a custom autograd Function is running; if so, remember where it was called."""
+        found = stack.function()
+        if found is not None:
+            node, frame = found
+            self._functions[id(node)] = self._where(), stack.line(frame.f_back)
+        return found is not None
+
+    def made_by_model(self) -> bool:
+        """Whether the model's own code is running, and not a hook on one of its modules."""
+        return stack.by_model(self._names)
 
     def running(self) -> nn.Module | None:
         """The module whose forward is running: the innermost one on the Python stack that belongs to the model."""
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None:
-            module: nn.Module | None = frame.f_locals.get("self")
-            if id(module) in self._names:
-                return module
-            frame = frame.f_back
-        return None
+        return stack.running(self._names)[0]
 
     def _where(self) -> str:
         """Path of the module whose forward is running."""
         return str(self._names.get(id(self.running()), ""))
 
 
-def _ours(node: Any) -> bool:
-    return (getattr(getattr(type(node), "_forward_cls", None), "__module__", "") or "").startswith("lxtlike.")
+def _joins(node: Any, users: Mapping[Any, list[Any]]) -> set[Any]:
+    """Where the way to a node branches off: the nearest users of it that lead elsewhere, too."""
+    found, waiting = set(), [node]
+    while waiting:
+        for user in users[waiting.pop()]:
+            if sum(parent is not None for parent, _ in user.next_functions) > 1:
+                found.add(user)
+            else:
+                waiting.append(user)
+    return found
+
+
+def _known(node: Any) -> bool:
+    """Whether a custom autograd Function is ours, or inside of an operation that has a rule."""
+    ours = (getattr(getattr(type(node), "_forward_cls", None), "__module__", "") or "").startswith("lxtlike.")
+    return ours or _COVERED in node.metadata
 
 
 def _number(value: float | Tensor) -> float:

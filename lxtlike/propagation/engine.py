@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from lxtlike.composites import Composite
@@ -94,6 +95,7 @@ def propagate(
         ]
         for module, run in runs:
             stack.enter_context(_forward(module, run, here, alive))
+        stack.callback(audit.release)
         yield audit
     if not audit.forwards:
         _logger.warning("nothing was explained: the model's own forward did not run inside the `propagate` block.")
@@ -129,7 +131,7 @@ def _within(
 ) -> Any:
     """A replaced module's forward: by its rule inside the rule mode, as it was elsewhere."""
     tracked = any(t.requires_grad for t in tensors(args, kwargs))
-    if not here.depth or not tracked:
+    if not here.depth or not tracked or not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     if mode.layers is None:
         return rule(mode, forward, args, kwargs)

@@ -24,6 +24,12 @@ from lxtlike.rules.linear import constant_operands
 _REMEDY = "add it to the composite in one line, `composite | {{function: family}}`, if it is {families}."
 _FAMILIES = "'structure' (linear), 'activation' (f(0) = 0) or 'gate' (a constant)"
 
+_CUT = (
+    "it adds what the model computed from the input under `torch.no_grad`: that part's relevance stays here, booked as a "
+    "constant, and does not reach the input. Compute it with gradients, or read the map as one of the rest."
+)
+_LEAVES = frozenset({Tensor.requires_grad_, Tensor.requires_grad.__set__})  # type: ignore[attr-defined]
+
 
 class RuleMode(TorchFunctionMode):
     """Runs operations on tracked tensors by the rules of a composite; everything else passes untouched.
@@ -44,6 +50,8 @@ class RuleMode(TorchFunctionMode):
         self.unknown = unknown or (None if composite.rules else "structure")
         self.activated: Any = WeakTensorKeyDictionary()
         self.lookups: Any = WeakTensorKeyDictionary()
+        self.cut: Any = WeakTensorKeyDictionary()
+        self._cutting = False
         self.layers = Layers(audit.book, self.activated) if by_layer else None
         audit.layers = self.layers
         self._suspended = False
@@ -61,10 +69,16 @@ class RuleMode(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._suspended or not (_any_tracked(args) or (kwargs and _any_tracked(kwargs.values()))):
+        if self._suspended:
+            return func(*args, **kwargs)
+        if func in _LEAVES or kwargs.get("requires_grad"):
+            return self._leaf(func, args, kwargs)
+        if not (_any_tracked(args) or (kwargs and _any_tracked(kwargs.values()))):
             result = func(*args, **kwargs)
             if func is F.embedding:
                 self.lookups[result] = True
+            elif self._cutting and any(t in self.cut for t in _origins(func, args, kwargs)):
+                self._cut_off(result, *args[:1])
             return result
         operation = self.own.get(func) or OPERATIONS.get(func)
         run = self._kernel if types else self._run
@@ -79,8 +93,45 @@ class RuleMode(TorchFunctionMode):
             with self:
                 return _COMPOUNDS[func](*args, **kwargs)
         if operation is None:
-            return self._unknown(func, args, kwargs)
-        return self.apply(self.call(func, args, kwargs, operation))
+            result = self._unknown(func, args, kwargs)
+        else:
+            call = self.call(func, args, kwargs, operation)
+            result = self.apply(call)
+            if self._cutting:
+                self._suspect_cut(call, result)
+        if not torch.is_grad_enabled() and not self.audit.locate_function() and _tracked_origin(func, args, kwargs):
+            self._cut_off(result)
+        return result
+
+    def _leaf(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """A tensor that shall require grad: one of zeros that the model's own code makes has no relevance, ever.
+
+        So it stays a constant, and what is computed from it is booked as such. Inputs are made outside, or by hooks.
+        """
+        if func in _LEAVES:
+            made = args[0]
+        else:
+            made = func(*args, **{key: value for key, value in kwargs.items() if key != "requires_grad"})
+        if not made.requires_grad and made.is_leaf and not bool(made.any()) and self.audit.made_by_model():
+            return made
+        return func(*args, **kwargs) if func in _LEAVES else made.requires_grad_()
+
+    def _cut_off(self, *values: Any) -> None:
+        """Remember tensors that come from the input and carry no gradient."""
+        for t in tensors(*values):
+            if t.is_floating_point() and not t.requires_grad:
+                self._cutting = True
+                self.cut[t] = True
+
+    def _suspect_cut(self, call: Call, result: Any) -> None:
+        """Report what is added to tracked tensors although it was itself computed from the input, without gradient."""
+        addend = call.operation.addend
+        added = call.operands() if call.family == "additive" else [call.get(addend)] if addend else []
+        if any(t in self.cut for t in tensors(*added)):
+            outputs = [t for t in tensors(result, *call.args[:1]) if t.requires_grad]
+            self.audit.suspect(f"cut: {call.operation.name}", _CUT, outputs[:1])
+            for t in outputs:
+                self.cut.pop(t, None)  # changed in place: on the way of relevance from here on
 
     def _kernel(
         self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation | None
@@ -159,6 +210,20 @@ def _any_tracked(values: Any) -> bool:
         elif isinstance(value, (list, tuple)) and _any_tracked(value):
             return True
     return False
+
+
+def _origins(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors among the arguments that give the result its values, and not only its shape or dtype."""
+    name, operation = getattr(func, "__name__", ""), OPERATIONS.get(func)
+    if name.startswith("new_") or name.endswith("_like"):
+        return []
+    if operation is not None and operation.family == "structure" and args:
+        return tensors(args[0])
+    return tensors(args, dict(kwargs))
+
+
+def _tracked_origin(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    return any(t.requires_grad for t in _origins(func, args, kwargs))
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -246,3 +246,90 @@ def test_layers_must_be_asked_for_before() -> None:
         audit.ledger(by="layer")
     with pytest.raises(InputError, match="by='layer'"):
         audit.ledger(by="head")
+
+
+class Cycles(nn.Module):
+    """A first round without gradient, as in recurrent models that learn from their last round only."""
+
+    def __init__(self, enter: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.enter, self.step = enter, nn.Linear(4, 4, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            early = self.step(x).relu().unsqueeze(0)
+            positions = torch.arange(4, dtype=torch.int64).type_as(x) + torch.zeros_like(x)
+        return self.step(self.enter(x, early[0]) + positions)
+
+
+@pytest.mark.parametrize(
+    ("enter", "cut"),
+    [
+        (lambda x, early: x + early, "cut: add"),
+        (lambda x, early: torch.stack([early, x]).sum(0), "cut: stack"),
+        (lambda x, early: early.clone().mul_(2).add_(x), "cut: add"),
+        (lambda x, early: torch.baddbmm(input=early, batch1=torch.ones(2, 5, 5).double(), batch2=x), "cut: baddbmm"),
+        (lambda x, early: x * early, None),  # a factor is a constant like any other
+        (lambda x, early: x + torch.ones_like(early), None),
+        (lambda x, early: (x + early).detach() * x, None),  # no relevance comes by the sum
+    ],
+)
+def test_what_is_computed_without_gradient_and_added_is_a_cut(
+    enter: Callable[[Tensor, Tensor], Tensor], cut: str | None
+) -> None:
+    _, audit = explained(Cycles(enter), X)
+    assert [found.operation for found in audit.uncovered] == ([cut] if cut else [])
+    if cut:
+        (found,) = audit.uncovered
+        assert found.source.startswith("test_audit.py:")
+        assert "early" in found.source
+        assert "torch.no_grad" in found.remedy
+
+
+def test_zeros_that_a_model_makes_to_require_gradient_are_a_constant() -> None:
+    class Model(nn.Module):
+        def __init__(self, make: Callable[[Tensor], Tensor]) -> None:
+            super().__init__()
+            self.make, self.out = make, nn.Linear(4, 4, dtype=torch.float64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            made = self.make(x)
+            return x + self.out(made)
+
+    def assigned(x: Tensor) -> Tensor:
+        made = torch.zeros_like(x)
+        made.requires_grad = True
+        return made
+
+    for make in (
+        lambda x: torch.zeros_like(x).requires_grad_(),
+        lambda x: torch.zeros_like(x, requires_grad=True),
+        lambda x: torch.zeros(x.shape, dtype=x.dtype, requires_grad=True),
+        assigned,
+    ):
+        model = Model(make)
+        ledger, audit = explained(model, X)
+        assert ledger.relative_error < 1e-12
+        assert audit.uncovered == []
+        assert ledger.biases + ledger.positions == pytest.approx(float(10 * model.out.bias.detach().sum()))
+
+
+def test_a_leaf_whose_relevance_nobody_asks_for_is_reported() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = [nn.Parameter(torch.ones(4, dtype=torch.float64))]  # in a list: not registered
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return (x * self.hidden[0] + y).sum()
+
+    x, y = X.clone().requires_grad_(), X.clone().requires_grad_()
+    with propagate(Model()) as audit:
+        torch.autograd.grad(Model()(x, y), (x, y))  # another instance: not ours
+        assert audit.uncovered == []
+    for asked, missing in (((x, y), ["[4]"]), ((x,), ["[4]", "[2, 5, 4]"])):
+        model = Model()
+        with propagate(model) as audit:
+            torch.autograd.grad(model(x, y), asked)
+        assert sorted(found.operation for found in audit.uncovered) == sorted(f"a leaf of shape {s}" for s in missing)
+        assert not x._backward_hooks
