@@ -14,7 +14,7 @@ from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTa
 from lxtlike.composites import Composite
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, rows_at
-from lxtlike.loading import load, task_of
+from lxtlike.loading import load, task_of, unwrapped
 from lxtlike.methods import Explained, lrp
 from lxtlike.targets import Choices, Chosen, Labels, Target, Vocabulary, contrast_of, resolve, values
 from lxtlike.text import Encoded, encode
@@ -34,7 +34,8 @@ class Explainer:
     """Explains predictions of one model. The model and the tokenizer are never changed.
 
     Args:
-        model: a transformers model for one of the tasks `EXPLAINED`.
+        model: a transformers model for one of the tasks `EXPLAINED`; taken out of the wrappers of torch.compile, peft and
+            data parallelism.
         tokenizer: its tokenizer, fast or slow.
         composite: name, ``name:parameter=value``, path of a YAML file or `Composite`; "default" is the one that measurement
             chose for this kind of model.
@@ -61,10 +62,10 @@ class Explainer:
     ) -> None:
         if tokenizer is None:
             raise InputError("an explainer needs the model's tokenizer; pass it as the second argument")
-        self.model = model
+        self.model = unwrapped(model)
         self.tokenizer = tokenizer
         self.composite = Composite.parse(composite)
-        self.task = task_of(model, task)
+        self.task = task_of(self.model, task)
         if self.task not in EXPLAINED:
             raise InputError(
                 f"{self.task} models are not explained here yet, only {', '.join(EXPLAINED)}: use `lxtlike.propagate`, which "
@@ -72,7 +73,7 @@ class Explainer:
             )
         self.strict = strict
         self.checkpointing = checkpointing
-        self.name = name or model.name_or_path or type(model).__name__
+        self.name = name or self.model.name_or_path or type(self.model).__name__
         self._compared = False
 
     @classmethod

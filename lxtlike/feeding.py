@@ -29,6 +29,8 @@ def model_inputs(
     mask = [[1] * len(encoded.tokens) + [0] * (longest - len(encoded.tokens)) for encoded in batch]
     weight = getattr(input_embedding(model), "weight", None)
     device = model.device if weight is None or weight.is_meta else weight.device
+    if device.type == "meta":  # all offloaded: accelerate sends inputs where they belong
+        device = torch.device("cpu")
     inputs: dict[str, Any] = {"input_ids": torch.tensor(ids, device=device)}
     accepted = inspect.signature(model.forward).parameters
     if "attention_mask" in accepted:

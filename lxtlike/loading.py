@@ -296,6 +296,26 @@ def task_of(model: PreTrainedModel, task: str | None = None) -> str:
     return _resolve_task(model.config, classes, task or "auto", type(model).__name__)
 
 
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside the wrappers of `torch.compile`, peft and data parallelism; adapters stay in it.
+
+    Raises:
+        InputError: peft trains a prompt for it, which is no part of the text.
+    """
+    from torch import nn
+
+    inner = model._modules.get("_orig_mod")  # of torch.compile
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = model.module
+    elif any(cls.__name__ == "PeftModel" and cls.__module__.startswith("peft.") for cls in type(model).__mro__):
+        if model.active_peft_config.is_prompt_learning:
+            raise InputError(
+                "the model's peft adapter is a trained prompt, which is no part of the text: use `lxtlike.propagate`"
+            )
+        inner = model.get_base_model()
+    return model if inner is None else unwrapped(inner)
+
+
 def _check_task(task: str) -> None:
     if task != "auto" and task not in TASKS:
         raise InputError(f"there is no task {task!r}: {one_of(task, ('auto', *TASKS))}")

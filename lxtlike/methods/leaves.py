@@ -52,8 +52,9 @@ def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
 
     source = input_embedding(model)
     weight = getattr(source, "weight", None)
-    tied: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
-    handles = [module.register_forward_hook(as_leaf) for module in tied or [source]]
+    inside = set(source.modules())  # an adapter looks up in an embedding inside it, and adds to that
+    tied = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is weight and m not in inside]
+    handles = [module.register_forward_hook(as_leaf) for module in (source, *tied)]
     try:
         yield leaves
     finally:

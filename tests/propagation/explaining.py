@@ -72,7 +72,10 @@ def untouched(*models: nn.Module) -> Iterator[None]:
     before, rng = [state(model) for model in models], torch.get_rng_state()
     switches = _switches()
     yield
-    assert [state(model) for model in models] == before
+    for model, kept in zip(models, before, strict=True):
+        now = state(model)
+        changed = [(key, kept.get(key), now.get(key)) for key in {**kept, **now} if kept.get(key) != now.get(key)]
+        assert not changed, changed
     assert torch.equal(torch.get_rng_state(), rng)
     assert _switches() == switches
 
