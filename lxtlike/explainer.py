@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from torch import Tensor
 
-from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTarget
+from lxtlike.attribution import Attribution, AuditSummary, GenerationAttribution, ResolvedTarget
 from lxtlike.composites import Composite
+from lxtlike.continuations import explained_outputs, explained_span, generated
 from lxtlike.errors import InputError
-from lxtlike.feeding import check_length, model_inputs, rows_at
+from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
 from lxtlike.loading import load, task_of, unwrapped
 from lxtlike.methods import Explained, lrp
-from lxtlike.targets import Choices, Chosen, Labels, Target, Vocabulary, contrast_of, resolve, values
-from lxtlike.text import Encoded, encode
-from lxtlike.version import __version__
+from lxtlike.targets import MEAN, Choices, Chosen, Labels, Span, Target, Vocabulary, contrast_of, resolve, values
+from lxtlike.text import Encoded, encode, extend, extend_ids, token_ids
+from lxtlike.version import versions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -109,9 +110,10 @@ class Explainer:
     def explain(
         self,
         text: str,
-        target: str | int | None = None,
+        target: str | int | Span | None = None,
         *,
-        contrast: str | int | None = None,
+        completion: str | None = None,
+        contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
         batch_size: int = 8,
@@ -122,9 +124,10 @@ class Explainer:
     def explain(
         self,
         text: list[str] | tuple[str, ...],
-        target: str | int | None = None,
+        target: str | int | Span | None = None,
         *,
-        contrast: str | int | None = None,
+        completion: str | None = None,
+        contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
         batch_size: int = 8,
@@ -134,9 +137,10 @@ class Explainer:
     def explain(
         self,
         text: str | list[str] | tuple[str, ...],
-        target: str | int | None = None,
+        target: str | int | Span | None = None,
         *,
-        contrast: str | int | None = None,
+        completion: str | None = None,
+        contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
         batch_size: int = 8,
@@ -146,8 +150,11 @@ class Explainer:
 
         Args:
             text: the input; special tokens are added as the tokenizer does.
-            target: a token's text or a label (str), an id (int), or None for the model's first choice.
-            contrast: explain the target minus this one (text, label or id), or minus the "mean" of all.
+            target: a token's text or a label (str), an id (int), or None for the model's first choice. A text of several
+                tokens, or a `Span`, is a continuation: explained is the sum over its tokens, in one backward pass.
+            completion: the same as ``target=Span(completion)``, for language models.
+            contrast: explain the target minus this one (text, label or id), or minus the "mean" of all; of a continuation,
+                minus another one.
             objective: "logit", "centered", "logprob" or "prob" of the target.
             position: index of the token whose output is read. Default: the last token of a causal model, the first mask of
                 a masked one, the first token whose label is not the most frequent one for token classification.
@@ -158,18 +165,96 @@ class Explainer:
             NumericalError: NaN in the model's output.
             AuditError: under `strict`.
         """
-        asked = Target(target, contrast, objective, position)
         strict = self.strict if strict is None else strict
-        if isinstance(text, str):
-            return self._explain([encode(text, self.tokenizer)], asked, strict)[0]
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        encoded = [encode(item, self.tokenizer) for item in text]
+        if completion is not None:
+            if target is not None:
+                raise InputError("give a target or a completion, not both")
+            target = Span(completion)
+        encoded = [encode(item, self.tokenizer) for item in ([text] if isinstance(text, str) else text)]
+        spans = self._spans(target, contrast)
+        if spans:
+            if position is not None:
+                raise InputError("a continuation follows the whole text: leave the position out")
+            found = [self._explain_span(prompt, spans, objective, strict) for prompt in encoded]
+            return found[0] if isinstance(text, str) else found
+        asked = Target(target, contrast, objective, position)  # type: ignore[arg-type]  # no spans are left
+        if isinstance(text, str):
+            return self._explain(encoded, asked, strict)[0]
         size = batch_size if self._pads() else 1
         chunks = [encoded[start : start + size] for start in range(0, len(encoded), size)]
         return [attribution for chunk in chunks for attribution in self._explain(chunk, asked, strict)]
 
     __call__ = explain
+
+    def generate(
+        self,
+        text: str,
+        *,
+        completion: str | None = None,
+        objective: str = "logit",
+        strict: bool | None = None,
+        **options: Any,
+    ) -> GenerationAttribution:
+        """Generate a continuation and explain every token of it: one forward pass, a backward pass for each token.
+
+        Args:
+            completion: explain this continuation instead of generating one.
+            objective: as in `explain`; a token's target is the token itself.
+            options: of the model's own `generate`, such as `max_new_tokens` (20 if not given); greedy unless they say else.
+
+        Raises:
+            InputError: no language model, an empty or too long text, an option that `generate` refuses, nothing generated.
+            NumericalError: NaN in the model's output.
+            AuditError: under `strict`.
+        """
+        self._needs_language_model()
+        Target(objective=objective)
+        strict = self.strict if strict is None else strict
+        prompt = encode(text, self.tokenizer)
+        if completion is not None:
+            joined = extend(prompt, completion, self.tokenizer)
+        else:
+            check_length(prompt, self.model, self.tokenizer)
+            joined = extend_ids(prompt, generated(self.model, self.tokenizer, prompt, options), self.tokenizer)
+        compare = strict or not self._compared
+        found = explained_outputs(self, prompt, joined, objective, strict=strict, compare=compare)
+        self._compared = True
+        return found
+
+    def _spans(self, *choices: str | int | Span | None) -> list[Span]:
+        """Target and contrast as continuations, if one of them is several tokens; empty if each is one choice."""
+        if not any(isinstance(choice, Span) or self._is_long(choice) for choice in choices):
+            return []
+        self._needs_language_model()
+        for choice in choices:
+            if not isinstance(choice, (str, Span, type(None))) or choice == MEAN:
+                raise InputError(f"a continuation is contrasted with another one, given as text, not with {choice!r}")
+        spans = [choice if isinstance(choice, Span) else Span(choice) for choice in choices if choice is not None]  # type: ignore[arg-type]
+        if choices[0] is None:
+            raise InputError("a continuation as contrast needs one as target")
+        return spans
+
+    def _is_long(self, choice: object) -> bool:
+        if self.task != "causal-lm" or not isinstance(choice, str) or choice == MEAN:
+            return False
+        return len(token_ids(choice, self.tokenizer)) > 1
+
+    def _needs_language_model(self) -> None:
+        if self.task != "causal-lm":
+            raise InputError(f"only a causal language model continues a text; this model's task is {self.task}")
+
+    def _explain_span(self, prompt: Encoded, spans: list[Span], objective: str, strict: bool) -> Attribution:
+        Target(objective=objective)
+        joined = [extend(prompt, span.text, self.tokenizer) for span in spans]
+        if len(joined) == 2 and joined[0] == joined[1]:
+            raise InputError("target and contrast are the same continuation: their difference is 0")
+        weights = [span.weights for span in spans]
+        compare = strict or not self._compared
+        found = explained_span(self, prompt, joined, objective, weights, strict=strict, compare=compare)
+        self._compared = True
+        return found
 
     @torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
     def _explain(self, batch: list[Encoded], target: Target, strict: bool) -> list[Attribution]:
@@ -263,7 +348,7 @@ class Explainer:
             text=encoded.text,
             tokens=encoded.tokens,
             relevance=relevance.float().cpu().numpy(),
-            prediction=_prediction(explained.rows[item], choices),
+            prediction=prediction(explained.rows[item], choices),
             target=ResolvedTarget(
                 id=chosen.id,
                 token=choices.name(chosen.id),
@@ -274,7 +359,7 @@ class Explainer:
             ),
             ledger=replace(explained.ledgers[item], special=float(relevance[special].sum())),
             audit=AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered)),
-            versions=_versions(),
+            versions=versions(),
         )
 
 
@@ -284,21 +369,6 @@ def _first_tagged(logits: Tensor, encoded: Encoded) -> int:
     labels = logits.argmax(-1).tolist()
     most = max(own, key=lambda index: sum(labels[index] == labels[other] for other in own))
     return next((index for index in own if labels[index] != labels[most]), own[0])
-
-
-def _prediction(row: Tensor, choices: Choices, count: int = 5) -> tuple[Candidate, ...]:
-    probabilities = row.float().softmax(-1)
-    best = row.float().topk(min(count, len(row)))
-    return tuple(
-        Candidate(number, choices.name(number), logit, float(probabilities[number]))
-        for number, logit in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    )
-
-
-def _versions() -> dict[str, str]:
-    import transformers
-
-    return {"lxtlike": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
 
 
 @lru_cache(maxsize=1)

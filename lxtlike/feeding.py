@@ -1,4 +1,4 @@
-"""Texts to the keyword arguments of a model's forward, and the rows of its logits that are read."""
+"""Texts to the keyword arguments of a model's forward, and what is read of the logits that come back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lxtlike.attribution import Candidate
 from lxtlike.errors import InputError
 from lxtlike.methods import input_embedding
+from lxtlike.targets import Choices
 from lxtlike.text import Encoded, Tokenizer
 
 
@@ -66,6 +68,16 @@ def check_length(encoded: Encoded, model: Any, tokenizer: Tokenizer) -> None:
     limit = min((int(n) for n in limits if isinstance(n, (int, float)) and 0 < n < 1e9), default=None)
     if limit is not None and len(encoded.tokens) > limit:
         raise InputError(f"the text has {len(encoded.tokens)} tokens, the model takes at most {limit}: shorten it")
+
+
+def prediction(row: Tensor, choices: Choices, count: int = 5) -> tuple[Candidate, ...]:
+    """The `count` most probable choices of a row of logits [V], the first one first."""
+    probabilities = row.float().softmax(-1)
+    best = row.float().topk(min(count, len(row)))
+    return tuple(
+        Candidate(number, choices.name(number), logit, float(probabilities[number]))
+        for number, logit in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )
 
 
 def _pad_id(model: Any, tokenizer: Tokenizer) -> int:

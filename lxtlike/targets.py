@@ -9,7 +9,7 @@ Taylor expansion leaves over (``F - sum(z c)``) goes to the softmax account.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,6 +60,19 @@ class Target:
                 what = "target" if name == "choice" else name
                 expected = "an index (int)" if name == "position" else "a text (str) or an id (int)"
                 raise InputError(f"the {what} must be {expected}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A continuation of the text, explained as a whole: the weighted sum of its tokens' scores.
+
+    Attributes:
+        text: what follows the text; a leading space counts.
+        weights: one for each of its tokens; None means 1.
+    """
+
+    text: str
+    weights: Sequence[float] | None = None
 
 
 class Choices(Protocol):

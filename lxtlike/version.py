@@ -1,4 +1,8 @@
-"""The version of the package, in one place."""
+"""The version of the package, in one place, and those of what it computes with."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
 
 __version__ = "0.1.0"
 
@@ -7,3 +11,8 @@ SCHEMA = "lxtlike/attribution/1"
 
 GENERATION_SCHEMA = "lxtlike/generation/1"
 """What the JSON object of an explained generation says that it is."""
+
+
+def versions() -> dict[str, str]:
+    """Library -> version, as results state them."""
+    return {"lxtlike": __version__, **{name: version(name) for name in ("torch", "transformers")}}

@@ -201,18 +201,3 @@ def test_torchs_own_multihead_attention_is_taken_apart(composite: str, weights: 
         assert audit.ledger(output[0, -1, 2], x * coefficients).relative_error < 1e-14
         found.append(coefficients)
     assert torch.allclose(found[0], found[1], rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
-@pytest.mark.parametrize("gate_first", [True, False])
-def test_gated_products_keep_their_layout_in_memory(composite: str, gate_first: bool) -> None:
-    def gated(y: Tensor, x: Tensor) -> Tensor:
-        up, gate = y.transpose(1, 2), nn.functional.silu(x).transpose(1, 2).contiguous()
-        return gate * up if gate_first else up * gate
-
-    torch.manual_seed(0)
-    model = Written(gated)
-    x = torch.randn(2, 4, 6, dtype=torch.float64, requires_grad=True)
-    with propagate(model, composite):
-        patched = model(x).stride()
-    assert patched == model(x.detach()).stride()

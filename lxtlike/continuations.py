@@ -1,0 +1,215 @@
+"""Continuations of a text: one explained as a whole in one backward pass, or token by token with one for each.
+
+All rows that predict the continuation come from one forward pass over text and continuation together (method, section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lxtlike.attribution import (
+    Attribution,
+    AuditSummary,
+    GenerationAttribution,
+    Output,
+    ResolvedTarget,
+)
+from lxtlike.composites import Composite
+from lxtlike.errors import InputError
+from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
+from lxtlike.methods import Explained, lrp
+from lxtlike.rules.primitives import Book
+from lxtlike.targets import Chosen, Vocabulary, values
+from lxtlike.text import Encoded
+from lxtlike.version import versions
+
+
+class Setting(Protocol):
+    """What explains: an `Explainer`."""
+
+    model: Any
+    tokenizer: Any
+    composite: Composite
+    name: str
+    task: str
+    checkpointing: bool | None
+
+
+def explained_outputs(
+    setting: Setting, prompt: Encoded, joined: Encoded, objective: str, *, strict: bool, compare: bool
+) -> GenerationAttribution:
+    """Every token behind the prompt, explained by those before it: one forward pass, a backward pass for each.
+
+    Args:
+        joined: prompt and continuation.
+    """
+    start = _start(prompt, joined)
+    chosen = [Chosen(number, None, objective) for number in joined.ids[start:]]
+    found = _explain(setting, [joined], start, [partial(_one, chosen, n) for n in range(len(chosen))], strict, compare)
+    special = torch.tensor([token.special for token in joined.tokens], device=found[0].relevance.device)
+    vocabulary = _vocabulary(setting)
+    return GenerationAttribution(
+        model=setting.name,
+        task=setting.task,
+        composite=setting.composite.name,
+        text=joined.text,
+        objective=objective,
+        tokens=joined.tokens,
+        outputs=tuple(
+            Output(
+                index=index,
+                id=token.id,
+                token=token.token,
+                position=token.index,
+                value=float(explained.values[0]),
+                prediction=prediction(explained.rows[index], vocabulary),
+                ledger=replace(explained.ledgers[0], special=float(explained.relevance[0, special].sum())),
+            )
+            for index, (token, explained) in enumerate(zip(joined.tokens[start:], found, strict=True))
+        ),
+        relevance=torch.cat([explained.relevance for explained in found]).float().cpu().numpy(),
+        audit=_summary(found[-1]),
+        versions=versions(),
+    )
+
+
+def explained_span(
+    setting: Setting,
+    prompt: Encoded,
+    joined: Sequence[Encoded],
+    objective: str,
+    weights: Sequence[Sequence[float] | None],
+    *,
+    strict: bool,
+    compare: bool,
+) -> Attribution:
+    """A continuation as a whole, or what speaks for it rather than for another: one forward and one backward pass.
+
+    Args:
+        joined: prompt and continuation; a second one, of the same prompt and another continuation, is subtracted.
+        weights: of each continuation one for each of its tokens; None means 1.
+
+    Raises:
+        InputError: weights that do not fit.
+    """
+    first, others, start = joined[0], joined[1:], _start(prompt, joined[0])
+    ids = [encoded.ids[start:] for encoded in joined]
+    signed = []
+    for item, (own, given) in enumerate(zip(ids, weights, strict=True)):
+        if given is not None and len(given) != len(own):
+            raise InputError(f"{len(given)} weights for a continuation of {len(own)} tokens: one for each is needed")
+        signed += [(-1.0) ** item * float(weight) for weight in given or [1.0] * len(own)]
+    chosen = [Chosen(number, None, objective) for own in ids for number in own]
+
+    def scalar(rows: Tensor, book: Book) -> Tensor:
+        scores = values(rows, chosen, book)
+        weighted = scores * scores.new_tensor(signed)
+        return torch.stack([part.sum() for part in torch.split(weighted, [len(own) for own in ids])])
+
+    (explained,) = _explain(setting, joined, start, [scalar], strict, compare)
+    relevance = explained.relevance[0, : len(first.tokens)].clone()
+    contrast: dict[str, Any] | None = None
+    for item, other in enumerate(others, start=1):
+        relevance[:start] += explained.relevance[item, :start]
+        contrast = {
+            "id": None,
+            "token": other.text[len(prompt.text) :],
+            "ids": ids[item],
+            "relevance": explained.relevance[item, start : len(other.tokens)].float().tolist(),
+        }
+    special = torch.tensor([token.special for token in first.tokens], device=relevance.device)
+    value = float(explained.values.sum())
+    return Attribution(
+        model=setting.name,
+        task=setting.task,
+        composite=setting.composite.name,
+        text=first.text,
+        tokens=first.tokens,
+        relevance=relevance.float().cpu().numpy(),
+        prediction=prediction(explained.rows[0], _vocabulary(setting)),
+        target=ResolvedTarget(
+            id=None,
+            token=first.text[len(prompt.text) :],
+            position=None,
+            objective=objective,
+            contrast=contrast,
+            value=value,
+            ids=tuple(ids[0]),
+            positions=tuple(range(start, len(first.tokens))),
+        ),
+        # Of both texts together: what is booked for the batch as a whole belongs to the difference, too.
+        ledger=explained.audit.ledger(value, explained.relevance, special=float(relevance[special].sum())),
+        audit=_summary(explained),
+        versions=versions(),
+    )
+
+
+def generated(model: Any, tokenizer: Any, prompt: Encoded, options: Mapping[str, Any]) -> list[int]:
+    """The ids that the model's own `generate` puts behind a prompt; greedy, 20 of them, unless the options say else.
+
+    Raises:
+        InputError: `generate` refuses an option, or generates nothing.
+    """
+    options = {"do_sample": False, "max_new_tokens": 20, **options}
+    inputs = {k: v for k, v in model_inputs([prompt], model, tokenizer).items() if k != "use_cache"}
+    training = model.training
+    try:
+        with torch.no_grad():
+            found = model.eval().generate(**inputs, **options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the model's generate refuses this: {error}") from error
+    finally:
+        model.train(training)
+    ids: list[int] = getattr(found, "sequences", found)[0, len(prompt.tokens) :].tolist()
+    if not ids:
+        raise InputError("the model generated nothing; ask for at least one token (max_new_tokens)")
+    return ids
+
+
+def _one(chosen: list[Chosen], number: int, rows: Tensor, book: Book) -> Tensor:
+    return values(rows[number : number + 1], [chosen[number]], book)
+
+
+@torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
+def _explain(
+    setting: Setting, joined: Sequence[Encoded], start: int, scalars: Sequence[Any], strict: bool, compare: bool
+) -> list[Explained]:
+    for encoded in joined:
+        check_length(encoded, setting.model, setting.tokenizer)
+    places = [(item, place - 1) for item, one in enumerate(joined) for place in range(start, len(one.tokens))]
+    kept = sorted({place for _, place in places})
+
+    def read(outputs: Any) -> Tensor:
+        return rows_at(outputs.logits, [item for item, _ in places], [place for _, place in places], kept)
+
+    inputs = model_inputs(joined, setting.model, setting.tokenizer, kept)
+    return lrp(
+        setting.model,
+        inputs,
+        read,
+        scalars,
+        setting.composite,
+        strict=strict,
+        compare=compare,
+        checkpointing=setting.checkpointing,
+    )
+
+
+def _start(prompt: Encoded, joined: Encoded) -> int:
+    """Index of the continuation's first token: a prompt may have lost special tokens that stood at its end."""
+    pairs = zip(prompt.tokens, joined.tokens, strict=False)
+    return next((index for index, (one, other) in enumerate(pairs) if one != other), len(prompt.tokens))
+
+
+def _vocabulary(setting: Setting) -> Vocabulary:
+    return Vocabulary(setting.tokenizer, setting.model.config.get_text_config().vocab_size)
+
+
+def _summary(explained: Explained) -> AuditSummary:
+    return AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered))
