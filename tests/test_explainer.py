@@ -153,8 +153,9 @@ def test_bad_input(causal: Explainer) -> None:
         causal.explain("")
     with pytest.raises(InputError, match="33 tokens, the model takes at most 32"):
         causal.explain("red " * 33)
+    masked = Explainer(tiny_models.model("masked-lm"), tiny_models.tokenizer())
     with pytest.raises(InputError, match=r"not one token but 2 \('red', 'ball'\)"):
-        causal.explain("the", "red ball")
+        masked.explain("the hat", "red ball", position=1)
     with pytest.raises(InputError, match="not in the model's vocabulary"):
         causal.explain("the", "Paris")
     with pytest.raises(InputError, match="ids go from 0 to"):

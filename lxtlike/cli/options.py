@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,18 @@ _MODEL = f"A model folder, a hub id, or a bundled model ({', '.join(BUNDLED)})."
 ModelOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID_OR_PATH", help=_MODEL)]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
 Task = Annotated[str, choice("--task", ("auto", *TASKS), "What the model does; auto: as its config says.")]
+Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text; - reads stdin.", show_default=False)]
+OBJECTIVES = ("logit", "centered", "logprob", "prob")
+Objective = Annotated[str, choice("--objective", OBJECTIVES, "Of the target, its:")]
+Format = Annotated[
+    str | None,
+    choice(
+        "--format",
+        ("text", "json", "csv", "html"),
+        "Without it: as FILE is called, else text on a terminal and TSV in a pipe.",
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 when an operation has no rule.")]
 Composite = Annotated[
     str,
     typer.Option(
@@ -69,3 +82,24 @@ Color = Annotated[
     str, choice("--color", ("auto", "always", "never"), "auto: where stdout is a terminal and NO_COLOR is not set.")
 ]
 Top = Annotated[int, typer.Option("--top", min=0, metavar="N", help="How many tokens for and against to list.")]
+
+
+def read(text: str | None) -> str:
+    """TEXT, or what stdin holds, without the newline at its end.
+
+    Raises:
+        InputError: nothing was given at a terminal, or it is not valid UTF-8.
+    """
+    if text in (None, "-") and (sys.stdin is None or (text is None and sys.stdin.isatty())):
+        raise InputError('no text was given: write lxtlike explain "your text", or pipe it into lxtlike explain -')
+    if text is None or text == "-":
+        try:
+            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            byte = f"byte {error.object[error.start]:#04x} at {error.start}"
+            raise InputError(f"stdin is not valid UTF-8 ({byte}): convert it, for example with iconv") from error
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # bytes that the shell passed and Python could not read
+        raise InputError("TEXT is not valid UTF-8: convert it, for example with iconv") from error
+    return text

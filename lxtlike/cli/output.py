@@ -7,10 +7,15 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lxtlike.errors import InputError
 from lxtlike.files import write_whole
+
+if TYPE_CHECKING:
+    from lxtlike.attribution.saved import Saved
+
+_BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
 
 
 def checked(output: Path, *, make_folder: bool = False) -> Path:
@@ -63,3 +68,21 @@ def colours(color: str, output: Path | None) -> bool | Literal["truecolor", "256
 def columns() -> int:
     """Width for people: the terminal's, at most 120."""
     return min(shutil.get_terminal_size().columns, 120)
+
+
+def format_of(file: Path | None) -> str:
+    """As a file is called; without one, text for people and a table for programs."""
+    if file is not None:
+        return _BY_SUFFIX.get(file.suffix.lower(), "text")
+    return "text" if sys.stdout.isatty() else "tsv"
+
+
+def rendered(result: Saved, format: str, file: Path | None, top: int, color: str) -> str:
+    """A result in one of the formats."""
+    from lxtlike import render
+
+    if format == "json":
+        return result.to_json()
+    if format == "text":
+        return render.terminal(result.to_dict(), color=colours(color, file), width=columns(), top=top)
+    return {"csv": render.csv, "tsv": render.tsv, "html": render.html}[format](result.to_dict())

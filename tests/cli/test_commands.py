@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lxtlike.cli import demo, explain, verify
+from lxtlike.cli import demo, options, verify
 from lxtlike.cli.exits import one_line
 from lxtlike.version import __version__
 
@@ -31,7 +31,7 @@ def test_help_and_version(run: Run) -> None:
 def test_objectives_are_those_of_targets() -> None:
     from lxtlike.targets import OBJECTIVES
 
-    assert tuple(OBJECTIVES) == explain.OBJECTIVES
+    assert tuple(OBJECTIVES) == options.OBJECTIVES
 
 
 def test_composites_are_listed_and_printed(run: Run) -> None:
