@@ -120,7 +120,8 @@ def _work(connection: Connection) -> None:
 
 def _failure(job: Job, error: str) -> dict[str, Any]:
     mapping, model_type, class_name = job
-    return {"mapping": mapping, "type": model_type, "class": class_name, "built": False, "runs": {}, "error": error}
+    empty = {"built": False, "runs": {}, "fast": {}, "lanes": {}, "refused": []}
+    return {"mapping": mapping, "type": model_type, "class": class_name, **empty, "error": error}
 
 
 def _line(record: dict[str, Any]) -> str:

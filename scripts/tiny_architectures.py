@@ -5,7 +5,6 @@ The rules below know names of fields, not families; `tiny_exceptions.py` has the
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 import transformers as hf
-from tiny_exceptions import EXCEPTIONS, PICTURED, SPECIAL
+from tiny_exceptions import EXCEPTIONS, SPECIAL
 from torch import nn
 from transformers.models.auto import modeling_auto
 
@@ -38,6 +37,7 @@ def _at_most(limit: int) -> Callable[[int], int]:
 
 # Pattern of a field's name -> its value in a tiny model, or a function of the value it has. The first match counts.
 _RULES: tuple[tuple[str, int | Callable[[int], int]], ...] = (
+    (r"tokens_per_image|latent_query_num", _at_most(4)),
     (r"type_vocab_size|^type_vocab", _at_most(16)),
     (r"vocab", _at_most(VOCABULARY)),
     (
@@ -70,7 +70,7 @@ _RULES: tuple[tuple[str, int | Callable[[int], int]], ...] = (
     (r"image_size|crop_size", 32),
     (r"patch_size", _at_most(8)),
     (
-        r"hidden_size|hidden_dim|d_model|n_embd|^dim$|emb_dim|embed_dim|embedding_(size|dim)|_dim$|lru_width|^dim_",
+        r"hidden_size|hidden_dim|adapter_input_size|proj_dims|d_model|n_embd|^dim$|emb_dim|embed_dim|embedding_(size|dim)|_dim$|lru_width|^dim_",
         HIDDEN,
     ),
 )
@@ -105,9 +105,11 @@ def shrunk(config: Any) -> Any:
             if isinstance(value, int) and value >= SPECIAL:
                 changes[name], taken = taken, taken + 1
             elif isinstance(value, (list, tuple)):
-                changes[name] = 2
+                changes[name] = list(range(SPECIAL + 10, SPECIAL + 10 + len(value))) if name.endswith("ids") else 2
         elif isinstance(value, int):
             changes[name] = _tiny(name, value, len(kept))
+        elif isinstance(value, (list, tuple)) and name.endswith(("image_size", "patch_size")):
+            changes[name] = [_tiny(name, edge, 0) for edge in value]
         elif isinstance(value, (list, tuple)) and len(value) == length and kept:
             changes[name] = [_tiny(name, value[i], 0) if isinstance(value[i], int) else value[i] for i in kept]
         elif name == "rope_parameters" and isinstance(value, dict):
@@ -202,57 +204,4 @@ def build(model_type: str, class_name: str) -> nn.Module:
             for parameter in model.parameters():
                 if parameter.is_floating_point():
                     parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.float()
-
-
-def inputs_of(model: Any, mapping: str, length: int = LENGTH) -> dict[str, Any]:
-    """Keyword arguments of its forward: token ids [1, T], and what else it cannot do without."""
-    config = model.config
-    generator = torch.Generator().manual_seed(1)
-    if mapping == "image-classification" and config.model_type != "imagegpt":
-        return _pixels(config, generator)
-    ids = torch.randint(5, SPECIAL - 10, (1, length), generator=generator)
-    end = getattr(config, "eos_token_id", None)
-    if isinstance(end, int) and end < VOCABULARY and mapping != "causal-lm":
-        ids[0, -1] = end
-    given: dict[str, Any] = {"input_ids": ids}
-    names = inspect.signature(model.forward).parameters
-    two = mapping in ("seq2seq-lm", "image-text-to-text") and "decoder_input_ids" in names
-    if two and not getattr(config, "use_decoder_only_language_model", False):
-        given["decoder_input_ids"] = torch.tensor([[2, 17, 5, 33]])
-    if config.model_type in PICTURED:
-        given |= _pixels(getattr(config, "vision_config", config), generator)
-    if "qformer_input_ids" in names:
-        given["qformer_input_ids"] = ids
-    boxes = torch.arange(length * 4).reshape(1, length, 4) * 2
-    match config.model_type:
-        case "bros" | "udop":
-            given["bbox"] = boxes.float() / 100
-        case "blip-2" | "instructblip":
-            picture = torch.full((1, config.num_query_tokens), config.image_token_id)
-            given["input_ids"] = torch.cat([picture, ids], 1)
-        case "longformer" | "led" if mapping == "question-answering":
-            ids[0, [3, 5, -1]] = 2  # three separators
-        case "lxmert":
-            given["visual_feats"] = torch.randn(1, 3, config.visual_feat_dim, generator=generator)
-            given["visual_pos"] = torch.rand(1, 3, config.visual_pos_dim, generator=generator)
-        case "musicgen_decoder" | "musicgen_melody_decoder":
-            given["input_ids"] = ids.repeat(config.num_codebooks, 1)
-    return given
-
-
-def _pixels(config: Any, generator: torch.Generator) -> dict[str, Any]:
-    """One image of random pixels."""
-    size = getattr(config, "image_size", None) or getattr(getattr(config, "vision_config", None), "image_size", 64)
-    height, width = (size, size) if isinstance(size, int) else size
-    channels = getattr(config, "num_channels", None) or 3
-    if config.model_type == "siglip2":  # an image comes in patches, with their grid
-        pixels = torch.randn(1, 16, channels * config.vision_config.patch_size**2, generator=generator)
-        return {
-            "pixel_values": pixels,
-            "pixel_attention_mask": torch.ones(1, 16, dtype=torch.long),
-            "spatial_shapes": torch.tensor([[4, 4]]),
-        }
-    if config.model_type == "idefics_vision":
-        return {"pixel_values": torch.randn(1, 1, channels, height, width, generator=generator)}
-    return {"pixel_values": torch.randn(1, channels, height, width, generator=generator)}
+    return model.float().requires_grad_(False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 import transformers
 from tiny_architectures import LENGTH, MAPPINGS
-from tiny_explanation import closed
+from tiny_explanation import CLOSED, EQUAL, closed
 
 Record = dict[str, Any]
 
@@ -21,24 +23,36 @@ def verdict(record: Record) -> str:
 
 
 def remark(record: Record) -> str:
-    """Why a type is not closed; empty for those that are."""
+    """Why a type is not closed, or what is left out of it; empty for the others."""
     if record.get("error"):
         return str(record["error"]).replace("\n", " ").replace("|", "\\|")[:200]
-    found = []
-    uncovered = sorted({u for run in record["runs"].values() for u in run["uncovered"]})
+    runs, found = record["runs"], []
+    if refused := record["refused"]:
+        found.append("picture refused: " + refused[0].replace("\n", " ").replace("|", "\\|")[:120])
+    if runs["cp-lrp/float64"]["silent"]:
+        found.append("its picture comes by a softmax, which `cp-lrp` holds constant")
+    if any(run["deviation from no_grad"] for run in runs.values()):
+        found.append("identical to the plain model with gradients on, where torch takes other kernels")
+    if closed(record):
+        return "; ".join(found)
+    uncovered = sorted({u for run in runs.values() for u in run["uncovered"]})
     if uncovered:
         found.append("no rule: " + ", ".join(uncovered[:3]))
-    if not all(run["finite"] for run in record["runs"].values()):
+    if not all(run["finite"] for run in runs.values()):
         found.append("not finite")
-    if not closed(record):
-        for key, run in record["runs"].items():
-            if run["error"] > 1e-8 and key.endswith("float64"):
-                found.append(f"{key} error {run['error']:.0e}")
-            if run["deviation"]:
-                found.append(f"{key} forward {run['deviation']:.0e}")
-            if run["tokens"] == 0.0:
-                found.append(f"{key} no relevance")
+    for key, run in runs.items():
+        if run["error"] > CLOSED and not key.endswith("float32"):
+            found.append(f"{key} error {run['error']:.0e}")
+        if run["deviation"]:
+            found.append(f"{key} forward {run['deviation']:.0e}")
+        found += [f"{key} no relevance at the {kind}" for kind in run["silent"]]
+    found += [f"{key} fast lane {value:.0e}" for key, value in record["fast"].items() if value > EQUAL]
     return "; ".join(found)
+
+
+def pictured(record: Record) -> bool:
+    """Whether relevance was read at a picture."""
+    return any(run["picture"] is not None for run in record["runs"].values())
 
 
 def summary_lines(records: list[Record]) -> list[str]:
@@ -48,7 +62,10 @@ def summary_lines(records: list[Record]) -> list[str]:
         rows = [record for record in records if record["mapping"] == mapping]
         if rows:
             built = sum(record["built"] for record in rows)
-            lines.append(f"{mapping}: {sum(map(closed, rows))} closed of {len(rows)} types, {built} built")
+            line = f"{mapping}: {sum(map(closed, rows))} closed of {len(rows)} types, {built} built"
+            if mapping == "image-text-to-text":
+                line += f", {sum(closed(row) and pictured(row) for row in rows)} closed with a picture"
+            lines.append(line)
     return lines
 
 
@@ -73,82 +90,112 @@ REASONS = {
 
 HEAD = """# Every architecture transformers ships
 
-Written by `scripts/sweep_architectures.py` in {minutes:.0f} minutes with torch {torch} and transformers {transformers}. For every
-model type of transformers' auto mappings, a tiny random model is built (all weights, biases and norms random; one layer of
-every kind that its configuration lists) and explained under `attnlrp` and `cp-lrp`, in float64 and in float32, with eager
-attention. One input of {length} tokens; explained is the largest logit of the last position, the largest class logit, or the
-largest start logit.
+Written by `scripts/sweep_architectures.py` in {minutes:.0f} minutes with torch {torch} and transformers {transformers}{timm}. For
+every model type of transformers' auto mappings, a tiny random model is built (all weights, biases and norms random; one
+layer of every kind that its configuration lists) and explained under `attnlrp` and `cp-lrp`, in float64 and in float32, with
+eager attention. One input of {length} tokens; explained is the largest logit of the last position, the largest class logit,
+or the largest start logit.
 
-A type counts as **closed** when the patched forward gives the plain model's numbers bit for bit, all relevance is finite, no
-operation is without a rule, and |rest| is at most 1e-8 of the summed absolute accounts in float64 (transformers' own casts to
-float32 go to float64 there). Relevance is read at the token embeddings; of an encoder-decoder language model at the encoder's
-and at the decoder's; of an image classifier at the pixels. Models of text with images or sound are fed text alone (the few
-that refuse it get a random picture beside it, which is not explained): that says nothing about their other inputs. A
-ledger that closes shows that relevance was conserved, not that each rule was the right one: see [rules](rules.md#the-ledger).
+Relevance is read at the token embeddings (of an encoder-decoder, the encoder's and the decoder's), at the pixels, or at both
+where a model reads text and pictures: the random picture fills as many placeholders as the model asks for, and `tokens` is
+the sum of both. Image classifiers are explained twice: at the pixels, and at the output of the first layer, the embeddings
+of the patches.
+
+A type counts as **closed** when
+
+- the patched forward gives the plain model's numbers bit for bit,
+- all relevance is finite, and every input has some,
+- no operation is without a rule,
+- |rest| is at most 1e-8 of the summed absolute accounts in float64 (transformers' own casts to float32 go to float64 there),
+  at each of the readings,
+- without the fast lane no relevance changes by more than 1e-10 of the largest one, in float64.
+
+A ledger that closes shows that relevance was conserved, not that each rule was the right one: see [rules](rules.md#the-ledger).
 
 """
-COLUMNS = (
-    "type",
-    "class",
-    "forward identical",
-    "attnlrp float64",
-    "cp-lrp float64",
-    "attnlrp float32",
-    "cp-lrp float32",
-    "finite",
-    "tokens",
-    "positions",
-    "biases",
-    "softmax",
-    "remark",
-)
 RUNS = ("attnlrp/float64", "cp-lrp/float64", "attnlrp/float32", "cp-lrp/float32")
-ACCOUNTS = ("tokens", "positions", "biases", "softmax")
+SUMMED = ("tokens", "positions", "biases", "softmax", "router")
+PATCHES = {"attnlrp/patches": "attnlrp patches", "cp-lrp/patches": "cp-lrp patches"}
 
 
 def page(records: list[Record], seconds: float) -> str:
     """The whole page, Markdown."""
     text = HEAD.format(
-        minutes=max(seconds / 60, 1), torch=torch.__version__, transformers=transformers.__version__, length=LENGTH
+        minutes=max(seconds / 60, 1),
+        torch=torch.__version__.partition("+")[0],
+        transformers=transformers.__version__,
+        timm=f"; timm {version('timm')} was there too" if find_spec("timm") else "",
+        length=LENGTH,
     )
     present = [mapping for mapping in MAPPINGS if any(record["mapping"] == mapping for record in records)]
     rows = []
     for mapping in present:
         of = [record for record in records if record["mapping"] == mapping]
-        worst = max((run["error"] for r in of if closed(r) for k, run in r["runs"].items() if "32" in k), default=0.0)
-        rows.append((mapping, len(of), sum(r["built"] for r in of), sum(map(closed, of)), f"{worst:.0e}"))
-    text += _table(("mapping", "types", "built", "closed", "largest error in float32, of the closed"), rows)
-    text += "\n## What is not closed\n\n"
+        shut = [record for record in of if closed(record)]
+        worst = max((run["error"] for r in shut for key, run in r["runs"].items() if "32" in key), default=0.0)
+        lane = max((value for r in shut for value in r["fast"].values()), default=0.0)
+        shown = sum(map(pictured, shut)) if mapping == "image-text-to-text" else ""
+        rows.append((mapping, len(of), sum(r["built"] for r in of), len(shut), shown, f"{worst:.0e}", f"{lane:.0e}"))
+    names = (
+        "mapping",
+        "types",
+        "built",
+        "closed",
+        "with picture",
+        "largest error in float32",
+        "largest fast lane difference",
+    )
+    text += _table(names, rows)
+    text += "\nThe two largest numbers are those of the closed types.\n\n## What is not closed\n\n"
     left = [record for record in records if not closed(record)]
     text += _table(
         ("mapping", "type", "verdict", "reason"),
         [(r["mapping"], r["type"], verdict(r), REASONS.get(r["type"]) or remark(r)) for r in left],
     )
     for mapping in present:
-        text += (
-            f"\n## {mapping}\n\nErrors are |rest| over the summed absolute accounts; accounts are those of `attnlrp`"
-        )
-        text += " in float64, in shares of their absolute sum.\n\n"
-        text += _table(COLUMNS, [_row(record) for record in records if record["mapping"] == mapping])
+        text += f"\n## {mapping}\n\n{LEGEND}\n\n"
+        cells = [_row(record, mapping) for record in records if record["mapping"] == mapping]
+        text += _table(tuple(cells[0]), [tuple(row.values()) for row in cells])
     return text
 
 
-def _row(record: Record) -> tuple[str, ...]:
+LEGEND = """Errors are |rest| over the summed absolute accounts. Accounts are those of `attnlrp` in float64, in shares of their
+absolute sum. `fast lane`: largest relative difference without it, and how many modules take it."""
+
+
+def _row(record: Record, mapping: str) -> dict[str, str]:
+    """Column -> cell."""
     runs = record["runs"]
-    if not all(key in runs for key in RUNS):
-        return (record["type"], record["class"], *[""] * (len(COLUMNS) - 3), f"{verdict(record)}: see above")
-    same = all(run["deviation"] == 0.0 for run in runs.values())
-    finite = all(run["finite"] for run in runs.values())
-    total = sum(abs(runs[RUNS[0]][name]) for name in ACCOUNTS) or 1.0
-    return (
-        record["type"],
-        record["class"],
-        "yes" if same else "no",
-        *(f"{runs[key]['error']:.0e}" for key in RUNS),
-        "yes" if finite else "no",
-        *(f"{runs[RUNS[0]][name] / total:+.0%}" for name in ACCOUNTS),
-        "" if closed(record) else "open: see above",
+    whole = all(key in runs for key in RUNS)
+    main = runs[RUNS[0]] if whole else {}
+    total = sum(abs(main[name]) for name in SUMMED) or 1.0 if whole else 1.0
+    row = {"type": record["type"], "class": record["class"]}
+    if mapping == "image-text-to-text":
+        row["read at"] = _read_at(record) if whole else ""
+    row["identical"] = ("no" if any(run["deviation"] for run in runs.values()) else "yes") if whole else ""
+    columns = dict(zip(RUNS, ("attnlrp 64", "cp-lrp 64", "attnlrp 32", "cp-lrp 32"), strict=True))
+    if mapping == "image-classification":
+        columns |= PATCHES
+    row |= {name: f"{runs[key]['error']:.0e}" if whole and key in runs else "" for key, name in columns.items()}
+    row["finite"] = ("yes" if all(run["finite"] for run in runs.values()) else "no") if whole else ""
+    row |= {name: f"{main[name] / total:+.0%}" if whole else "" for name in SUMMED}
+    if mapping == "image-text-to-text":
+        row["of it picture"] = f"{main['picture'] / total:+.0%}" if whole and main["picture"] is not None else ""
+    lanes = record["lanes"].get("attnlrp", 0)
+    row["fast lane"] = f"{max(record['fast'].values()):.0e}, {lanes}" if record["fast"] else ""
+    row["remark"] = (
+        (REASONS.get(record["type"]) or remark(record)) if closed(record) else f"{verdict(record)}: see above"
     )
+    return row
+
+
+def _read_at(record: Record) -> str:
+    run = record["runs"][RUNS[0]]
+    if run["codes"]:
+        return "text, codes of the picture"
+    if record["mapping"] == "image-text-to-text" and not pictured(record):
+        return "text only"
+    return "text, picture"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

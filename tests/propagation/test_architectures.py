@@ -29,6 +29,7 @@ SAMPLE = {
     "sequence-classification": "modernbert canine esm",
     "seq2seq-lm": "bart led longt5 pegasus_x umt5",
     "image-classification": "vit swin convnext resnet levit poolformer",
+    "image-text-to-text": "qwen2_5_vl llava_next mllama aria chameleon",
 }
 CASES = [(mapping, name) for mapping, names in SAMPLE.items() for name in names.split()]
 
@@ -45,3 +46,5 @@ def test_forward_is_unchanged_and_the_ledger_closes(mapping: str, name: str) -> 
         pytest.skip("the installed transformers does not have this type")
     result = record(mapping, name, known[name])
     assert closed(result), result.get("error") or result["runs"]
+    if mapping == "image-text-to-text":
+        assert result["runs"]["attnlrp/float64"]["picture"], result["refused"]
