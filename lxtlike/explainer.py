@@ -14,18 +14,16 @@ from lxtlike.attribution import Attribution, AuditSummary, GenerationAttribution
 from lxtlike.composites import Composite
 from lxtlike.continuations import explained_outputs, explained_span, generated
 from lxtlike.errors import InputError
-from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
+from lxtlike.feeding import check_length, model_inputs, prediction
 from lxtlike.loading import load, task_of, unwrapped
 from lxtlike.methods import Explained, lrp
-from lxtlike.targets import MEAN, Choices, Chosen, Labels, Span, Target, Vocabulary, contrast_of, resolve, values
+from lxtlike.targets import MEAN, Choices, Chosen, Span, Target, contrast_of, resolve, values
+from lxtlike.tasks import EXPLAINED
 from lxtlike.text import Encoded, encode, extend, extend_ids, token_ids
 from lxtlike.version import versions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-EXPLAINED = ("causal-lm", "sequence-classification", "masked-lm", "token-classification")
-"""Tasks whose targets are one row of logits."""
 
 CLOSED = 1e-3
 """Largest relative error of a batch item's ledger before the item is explained again on its own."""
@@ -35,8 +33,8 @@ class Explainer:
     """Explains predictions of one model. The model and the tokenizer are never changed.
 
     Args:
-        model: a transformers model for one of the tasks `EXPLAINED`; taken out of the wrappers of torch.compile, peft and
-            data parallelism.
+        model: a transformers model for one of the tasks `lxtlike.tasks.EXPLAINED`; taken out of the wrappers of
+            torch.compile, peft and data parallelism.
         tokenizer: its tokenizer, fast or slow.
         composite: name, ``name:parameter=value``, path of a YAML file or `Composite`; "default" is the one that measurement
             chose for this kind of model.
@@ -72,6 +70,7 @@ class Explainer:
                 f"{self.task} models are not explained here yet, only {', '.join(EXPLAINED)}: use `lxtlike.propagate`, which "
                 "takes any model"
             )
+        self._reading = EXPLAINED[self.task](self.model, tokenizer)
         self.strict = strict
         self.checkpointing = checkpointing
         self.name = name or self.model.name_or_path or type(self.model).__name__
@@ -182,7 +181,7 @@ class Explainer:
         asked = Target(target, contrast, objective, position)  # type: ignore[arg-type]  # no spans are left
         if isinstance(text, str):
             return self._explain(encoded, asked, strict)[0]
-        size = batch_size if self._pads() else 1
+        size = batch_size if self._reading.pads else 1
         chunks = [encoded[start : start + size] for start in range(0, len(encoded), size)]
         return [attribution for chunk in chunks for attribution in self._explain(chunk, asked, strict)]
 
@@ -260,12 +259,12 @@ class Explainer:
     def _explain(self, batch: list[Encoded], target: Target, strict: bool) -> list[Attribution]:
         for encoded in batch:
             check_length(encoded, self.model, self.tokenizer)
-        choices = self._choices()
+        choices = self._reading.choices()
         chosen: list[Chosen] = []
-        places: list[int | None] = [self._place(encoded, target.position) for encoded in batch]
+        places = [self._reading.place(encoded, target.position) for encoded in batch]
 
         def read(outputs: Any) -> Tensor:
-            return self._rows(outputs.logits, places, batch)
+            return self._reading.rows(outputs, places, batch)
 
         def scalar(rows: Tensor, book: Any) -> Tensor:
             chosen.extend(resolve(target, row.detach(), choices) for row in rows)
@@ -274,7 +273,7 @@ class Explainer:
         # The forward deviation is a matter of model and composite: measured once per explainer, and always under strict.
         (explained,) = lrp(
             self.model,
-            model_inputs(batch, self.model, self.tokenizer, self._kept(places)),
+            model_inputs(batch, self.model, self.tokenizer, self._reading.kept(places)),
             read,
             [scalar],
             self.composite,
@@ -290,51 +289,6 @@ class Explainer:
             # Where tokens of all items are mixed (experts), what an item absorbed is only known item by item.
             return [self._explain([encoded], target, strict)[0] for encoded in batch]
         return found
-
-    def _choices(self) -> Choices:
-        if self.task in ("sequence-classification", "token-classification"):
-            return Labels({int(number): label for number, label in self.model.config.id2label.items()})
-        text_config = self.model.config.get_text_config()
-        return Vocabulary(self.tokenizer, text_config.vocab_size)
-
-    def _place(self, encoded: Encoded, position: int | None) -> int | None:
-        """Index of the token whose output is read, None for the one output of a text; -1 where the model must choose."""
-        length = len(encoded.tokens)
-        if self.task == "sequence-classification":
-            if position is not None:
-                raise InputError("a sequence classifier has one output for the whole text: leave the position out")
-            return None
-        if position is None:
-            if self.task == "causal-lm":
-                return length - 1
-            if self.task == "token-classification":
-                return -1
-            masks = [t.index for t in encoded.tokens if t.id == self.tokenizer.mask_token_id]
-            if not masks:
-                mask = self.tokenizer.mask_token
-                raise InputError(f"the text has no mask: put {mask} where the model shall fill in, or give a position")
-            return masks[0]
-        if not -length <= position < length:
-            raise InputError(f"position {position} is out of range: the text has {length} tokens, 0 to {length - 1}")
-        return position % length
-
-    def _rows(self, logits: Tensor, places: list[int | None], batch: list[Encoded]) -> Tensor:
-        """The rows [B, V] of the logits [B, V] or [B, rows, V] that are explained; settles places left to the model."""
-        if logits.dim() == 2:
-            return logits
-        for i, encoded in enumerate(batch):
-            if places[i] == -1:
-                places[i] = _first_tagged(logits[i].detach(), encoded)
-        wanted = [place or 0 for place in places]
-        return rows_at(logits, range(len(batch)), wanted, self._kept(places) or ())
-
-    def _kept(self, places: list[int | None]) -> list[int] | None:
-        """The positions whose logits are wanted; None where all are computed anyway."""
-        return sorted({place or 0 for place in places}) if self.task == "causal-lm" else None
-
-    def _pads(self) -> bool:
-        """Whether texts of different lengths can share a batch: a decoder that classifies must know its padding."""
-        return self.task != "sequence-classification" or self.model.config.get_text_config().pad_token_id is not None
 
     def _attribution(
         self, encoded: Encoded, item: int, explained: Explained, chosen: Chosen, place: int | None, choices: Choices
@@ -361,14 +315,6 @@ class Explainer:
             audit=AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered)),
             versions=versions(),
         )
-
-
-def _first_tagged(logits: Tensor, encoded: Encoded) -> int:
-    """The first token whose label is not the most frequent one; the first token of the text if all are alike."""
-    own = [token.index for token in encoded.tokens if not token.special]
-    labels = logits.argmax(-1).tolist()
-    most = max(own, key=lambda index: sum(labels[index] == labels[other] for other in own))
-    return next((index for index in own if labels[index] != labels[most]), own[0])
 
 
 @lru_cache(maxsize=1)

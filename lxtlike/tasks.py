@@ -1,0 +1,121 @@
+"""Tasks: what a kind of model chooses from, and where its output says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
+
+from lxtlike.errors import InputError
+from lxtlike.feeding import rows_at
+from lxtlike.targets import Choices, Labels, Vocabulary
+from lxtlike.text import Encoded
+
+Place = int | None
+"""Index of the token whose output is read; None where there is one output for the whole text."""
+
+
+class TextLabel:
+    """A sequence classifier: one output for the whole text."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+
+    @property
+    def pads(self) -> bool:
+        """Whether texts of different lengths can share a batch: a decoder that classifies must know its padding."""
+        return self.model.config.get_text_config().pad_token_id is not None
+
+    def choices(self) -> Choices:
+        """What the model chooses from."""
+        return Labels({int(number): label for number, label in self.model.config.id2label.items()})
+
+    def place(self, encoded: Encoded, position: int | None) -> Place:
+        """Where the output is read, if the caller says `position`.
+
+        Raises:
+            InputError: the text has no such place.
+        """
+        if position is not None:
+            raise InputError("a sequence classifier has one output for the whole text: leave the position out")
+        return None
+
+    def kept(self, places: Sequence[Place]) -> list[int] | None:
+        """The positions whose logits are wanted; None where all are computed anyway."""
+        return None
+
+    def rows(self, outputs: Any, places: list[Place], batch: Sequence[Encoded]) -> Tensor:
+        """The rows of logits [B, V] that are explained; settles places that the model must choose."""
+        logits: Tensor = outputs.logits
+        return logits
+
+
+class TokenLabel(TextLabel):
+    """A token classifier: an output for every token, by default the first whose label is not the most frequent one."""
+
+    pads = True
+    _MODEL_CHOOSES = -1
+
+    def place(self, encoded: Encoded, position: int | None) -> Place:
+        length = len(encoded.tokens)
+        if position is None:
+            return self._default(encoded)
+        if not -length <= position < length:
+            raise InputError(f"position {position} is out of range: the text has {length} tokens, 0 to {length - 1}")
+        return position % length
+
+    def _default(self, encoded: Encoded) -> int:
+        return self._MODEL_CHOOSES
+
+    def rows(self, outputs: Any, places: list[Place], batch: Sequence[Encoded]) -> Tensor:
+        for i, encoded in enumerate(batch):
+            if places[i] == self._MODEL_CHOOSES:
+                places[i] = _first_tagged(outputs.logits[i].detach(), encoded)
+        return rows_at(outputs.logits, range(len(batch)), [place or 0 for place in places], self.kept(places) or ())
+
+
+class MaskedToken(TokenLabel):
+    """A masked language model: by default the first mask."""
+
+    def choices(self) -> Choices:
+        return Vocabulary(self.tokenizer, self.model.config.get_text_config().vocab_size)
+
+    def _default(self, encoded: Encoded) -> int:
+        mask = next((t.index for t in encoded.tokens if t.id == self.tokenizer.mask_token_id), None)
+        if mask is None:
+            raise InputError(
+                f"the text has no mask: put {self.tokenizer.mask_token} where the model shall fill in, or give a position"
+            )
+        return mask
+
+
+class NextToken(MaskedToken):
+    """A causal language model: by default the last token's output, which predicts the next one."""
+
+    def _default(self, encoded: Encoded) -> int:
+        return len(encoded.tokens) - 1
+
+    def kept(self, places: Sequence[Place]) -> list[int] | None:
+        return sorted({place or 0 for place in places})
+
+
+def _first_tagged(logits: Tensor, encoded: Encoded) -> int:
+    """The first token whose label is not the most frequent one; the first token of the text if all are alike."""
+    own = [token.index for token in encoded.tokens if not token.special]
+    labels = logits.argmax(-1).tolist()
+    most = max(own, key=lambda index: sum(labels[index] == labels[other] for other in own))
+    return next((index for index in own if labels[index] != labels[most]), own[0])
+
+
+EXPLAINED: Mapping[str, type[TextLabel]] = MappingProxyType(
+    {
+        "causal-lm": NextToken,
+        "sequence-classification": TextLabel,
+        "masked-lm": MaskedToken,
+        "token-classification": TokenLabel,
+    }
+)
+"""The tasks that are explained: those whose targets are one row of logits."""
