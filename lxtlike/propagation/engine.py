@@ -17,6 +17,7 @@ from lxtlike.errors import AuditError, InputError
 from lxtlike.propagation import atoms, fused, recompute
 from lxtlike.propagation.atoms import ModuleRule
 from lxtlike.propagation.audit import Audit
+from lxtlike.propagation.implementations import written_out
 from lxtlike.propagation.layers import layers_of
 from lxtlike.propagation.mode import RuleMode
 from lxtlike.propagation.recompute import Here
@@ -81,6 +82,7 @@ def propagate(
     with ExitStack() as stack:
         stack.enter_context(owned(model))
         stack.enter_context(frozen(model))
+        stack.enter_context(written_out(model))
         stack.enter_context(uncompiled(model))
         stack.enter_context(differentiable())
         stack.callback(alive.clear)
