@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lxtlike.composites import Composite
-from lxtlike.errors import NumericalError
+from lxtlike.errors import LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
 from lxtlike.methods.leaves import embedding_leaves
 from lxtlike.propagation import Audit, propagate
@@ -18,6 +18,14 @@ from lxtlike.rules.primitives import Book, wide
 
 Scalar = Callable[[Tensor, Book], Tensor]
 Read = Callable[[Any], Tensor]
+
+
+SCALES = {torch.float16: (256.0, 1.0, 1 / 256)}
+"""By what the target is multiplied for the backward pass, which is linear in it; divided by again in every read-out.
+
+Coefficients are far below 1 where hidden states are large or tokens many, and float16 has no normal numbers below 6e-5. Where
+they are large the second or third one serves.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,13 +91,29 @@ def lrp(
             # Hooks of one target's scalar must not see the passes of another: each gets rows of its own.
             values = scalar(rows.view_as(rows), audit.book)
             _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
-            coefficients = torch.autograd.grad(values.sum(), leaves, retain_graph=number < len(scalars))
-            relevance = (wide(leaves[0].detach()) * wide(coefficients[0])).sum(-1)
+            coefficient = _coefficient(values, leaves, audit, SCALES.get(rows.dtype, (1.0,)), number < len(scalars))
+            relevance = (wide(leaves[0].detach()) * coefficient).sum(-1)
             _check(bool(relevance.isfinite().all()), "the relevance is NaN or infinite")
             values = values.detach()
             ledgers = tuple(audit.ledger(values[item], relevance[item], item=item) for item in range(len(values)))
             found.append(Explained(relevance, values, rows.detach(), ledgers, audit))
     return found
+
+
+def _coefficient(values: Tensor, leaves: list[Tensor], audit: Audit, scales: Sequence[float], again: bool) -> Tensor:
+    """The coefficient at the first leaf, in float32 or wider, with the first of the scales at which nothing overflows."""
+    if not values.requires_grad:
+        raise LxtlikeError(
+            "nothing leads back from the target to the input: an operation on the way has no derivative (a kernel for quantised "
+            "activations, code under `no_grad`); explain the model without it"
+        )
+    for scale in scales:
+        last = scale == scales[-1]
+        audit.book.scale = scale
+        found = torch.autograd.grad(values.sum() * scale, leaves, retain_graph=again or not last)
+        if last or all(bool(c.isfinite().all()) for c in found):
+            break
+    return wide(found[0]) / scale
 
 
 def _check(fine: bool, what: str) -> None:

@@ -22,11 +22,13 @@ class AccountBook:
     Attributes:
         items: batch size B of the explained input; known once the first tracked tensor is seen.
         place: number of the place where the forward is; what operations absorb is booked there.
+        scale: what the target was multiplied by for the backward pass; entries are divided by it.
     """
 
     def __init__(self) -> None:
         self.items = 1
         self.place = 0
+        self.scale = 1.0
         self._pass: int | None = None
         self._per_item: dict[Entry, Tensor] = {}
         self._shared: dict[Entry, Tensor] = {}
@@ -49,6 +51,7 @@ class AccountBook:
         else:
             # Rows that no longer belong to one item each (tokens sorted by expert): known for the whole batch only.
             total, written = measured.sum(dtype=dtype), self._shared
+        total = total / self.scale
         for entry in entries:
             written[entry] = written[entry] + total.to(written[entry].device) if entry in written else total
 
