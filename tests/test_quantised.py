@@ -2,105 +2,58 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from quantised import LIBRARIES, TEXTS, bundled, explained, twins, weights
 from torch import Tensor, nn
 
 import lxtlike
-from lxtlike import Attribution, Composite, Explainer, propagate
+from lxtlike import Attribution, Composite, propagate
 
-TEXTS = {
-    "bindings": "the box holds a red ball and the bag holds a blue hat . the hat is",
-    "sentiment": "the jokes are stale , but the acting is superb and the ending is moving .",
-}
-MODELS = pytest.mark.parametrize("name", TEXTS)
 COMPOSITES = pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp", "epsilon"])
 BITS = pytest.mark.parametrize("bits", [8, 4])
 
 
-@cache
-def bundled(name: str) -> Explainer:
-    return Explainer.from_pretrained(name)
-
-
-def quanto(model: nn.Module, bits: int) -> None:
-    library = pytest.importorskip("optimum.quanto", reason="optimum-quanto is not installed")
-    library.quantize(model, weights=getattr(library, f"qint{bits}"), exclude="lm_head")
-    library.freeze(model)
-
-
-def torchao(model: nn.Module, bits: int) -> None:
-    # Not among the test extras: torchao writes to stderr whenever transformers is imported, where the command line
-    # promises one line.
-    library = pytest.importorskip("torchao.quantization", reason="torchao is not installed")
-    grouped = library.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=library.PerGroup(32))
-    chosen = library.Int8WeightOnlyConfig() if bits == 8 else grouped
-    library.quantize_(model, chosen, filter_fn=lambda module, path: type(module) is nn.Linear and path != "lm_head")
-
-
-def weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The quantised linear layers of a model, each with its dequantised weight."""
-    for path, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(module, nn.Linear) and hasattr(weight, "dequantize") and type(weight) is not nn.Parameter:
-            yield path, weight.dequantize().detach()
-
-
-def twins(name: str, quantise: Callable[[nn.Module], None]) -> tuple[Any, Any]:
-    """A quantised model, and the same with its weights dequantised, as plain linear layers."""
-    quantised, plain = copy.deepcopy(bundled(name).model), copy.deepcopy(bundled(name).model)
-    quantise(quantised)
-    found = dict(weights(quantised))
-    for path, weight in found.items():
-        plain.get_submodule(path).weight = nn.Parameter(weight.clone())
-    assert len(found) >= 14
-    assert any((weight != bundled(name).model.get_submodule(path).weight).any() for path, weight in found.items())
-    return quantised, plain
-
-
-def explained(model: Any, name: str, composite: str | Composite) -> Attribution:
-    return Explainer(model, bundled(name).tokenizer, composite=composite).explain(TEXTS[name])
-
-
-def assert_same(actual: Attribution, expected: Attribution, tolerance: float) -> None:
-    assert actual.audit.uncovered == ()
-    assert actual.audit.forward_deviation == 0.0
-    assert actual.ledger.relative_error < 1e-5
-    assert actual.target.id == expected.target.id
-    difference = np.abs(actual.relevance - expected.relevance).max() / np.abs(expected.relevance).max()
-    assert difference <= tolerance
-    for account, value in expected.ledger.accounts.items():
-        assert actual.ledger.accounts[account] == pytest.approx(value, rel=1e-4, abs=1e-5), account
+def twins_or_skip(library: str, bits: int, name: str) -> tuple[Any, Any]:
+    try:
+        return twins(library, bits, name)
+    except ImportError:
+        pytest.skip(f"{library} is not installed")
 
 
 @COMPOSITES
 @BITS
-@MODELS
-@pytest.mark.parametrize("quantise", [quanto, torchao])
-def test_relevance_is_that_of_the_dequantised_model(
-    name: str, quantise: Callable[[nn.Module, int], None], bits: int, composite: str
-) -> None:
-    quantised, plain = twins(name, lambda model: quantise(model, bits))
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_relevance_is_that_of_the_dequantised_model(library: str, name: str, bits: int, composite: str) -> None:
+    quantised, plain = twins_or_skip(library, bits, name)
     before = {path: parameter.requires_grad for path, parameter in quantised.named_parameters()}
-    assert_same(explained(quantised, name, composite), explained(plain, name, composite), 1e-5)
+    actual, expected = explained(quantised, name, composite), explained(plain, name, composite)
     assert {path: parameter.requires_grad for path, parameter in quantised.named_parameters()} == before
+    assert actual.audit.uncovered == ()
+    assert actual.audit.forward_deviation == 0.0
+    assert actual.target.id == expected.target.id
+    # LLM.int8 rounds what comes into a layer too.
+    tolerance, open_ = (0.05, 0.01) if (library, bits) == ("bitsandbytes", 8) else (1e-5, 1e-5)
+    assert actual.ledger.relative_error <= open_
+    assert difference(actual, expected) <= tolerance
+    for account, value in expected.ledger.accounts.items():
+        assert actual.ledger.accounts[account] == pytest.approx(value, rel=10 * tolerance, abs=tolerance), account
+
+
+def difference(one: Attribution, other: Attribution) -> float:
+    return float(np.abs(one.relevance - other.relevance).max() / np.abs(other.relevance).max())
 
 
 @BITS
-def test_four_bits_move_more_than_eight(bits: int) -> None:
-    """What quantising itself changes: little at 8 bits. Without this the tests above could compare equals."""
-    quantised, _ = twins("sentiment", lambda model: quanto(model, bits))
-    found, full = (
-        explained(model, "sentiment", "attnlrp").relevance for model in (quantised, bundled("sentiment").model)
-    )
-    change = np.abs(found - full).max() / np.abs(full).max()
+def test_quantising_itself_moves_relevance(bits: int) -> None:
+    """Little at 8 bits, more at 4. Without this the test above could compare a model with itself."""
+    quantised, _ = twins_or_skip("optimum-quanto", bits, "sentiment")
+    change = difference(*(explained(m, "sentiment", "attnlrp") for m in (quantised, bundled("sentiment").model)))
     assert (1e-5 < change < 0.01) if bits == 8 else (0.005 < change < 0.3)
 
 
@@ -115,20 +68,6 @@ def test_quantised_by_transformers(bits: str) -> None:
     attribution = explained(model, "sentiment", "attnlrp")
     assert attribution.audit.uncovered == ()
     assert attribution.ledger.relative_error < 1e-5
-
-
-@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
-def test_bitsandbytes_4_bit(composite: str) -> None:
-    library = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
-    quantised, plain = copy.deepcopy(bundled("sentiment").model), copy.deepcopy(bundled("sentiment").model)
-    for path, linear in [(p, m) for p, m in quantised.named_modules() if isinstance(m, nn.Linear)]:
-        size = linear.in_features, linear.out_features
-        module = library.nn.Linear4bit(*size, compute_dtype=torch.float32, quant_type="nf4")
-        module.load_state_dict(linear.state_dict())
-        quantised.set_submodule(path, module.to("cpu").eval())
-        weight = library.functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
-        plain.get_submodule(path).weight = nn.Parameter(weight.reshape(linear.weight.shape))
-    assert_same(explained(quantised, "sentiment", composite), explained(plain, "sentiment", composite), 1e-5)
 
 
 class _Signs(torch.autograd.Function):
