@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules._functions import BackwardHookFunction
 
 from lxtlike.errors import InputError, LxtlikeError
 from lxtlike.ledger import LayerLedger, Ledger, Uncovered
@@ -212,9 +213,10 @@ def _joins(node: Any, users: Mapping[Any, list[Any]]) -> set[Any]:
 
 
 def _known(node: Any) -> bool:
-    """Whether a custom autograd Function is ours, or inside of an operation that has a rule."""
-    ours = (getattr(getattr(type(node), "_forward_cls", None), "__module__", "") or "").startswith("lxtlike.")
-    return ours or _COVERED in node.metadata
+    """Whether a custom autograd Function is ours, calls a backward hook, or is inside of an operation that has a rule."""
+    function: Any = getattr(type(node), "_forward_cls", None)
+    ours = (getattr(function, "__module__", "") or "").startswith("lxtlike.")
+    return ours or function is BackwardHookFunction or _COVERED in node.metadata
 
 
 def _number(value: float | Tensor) -> float:
