@@ -21,7 +21,7 @@ from lxtlike.propagation.implementations import written_out
 from lxtlike.propagation.layers import layers_of
 from lxtlike.propagation.mode import RuleMode
 from lxtlike.propagation.recompute import Here
-from lxtlike.propagation.surroundings import differentiable, frozen, owned, uncompiled
+from lxtlike.propagation.surroundings import differentiable, frozen, owned, still_frozen, uncompiled
 from lxtlike.rules import RULES
 from lxtlike.rules.call import tensors
 
@@ -93,7 +93,7 @@ def propagate(
             *((layer, functools.partial(recompute.run, here, alive)) for layer in layers),
             *((module, functools.partial(_within, here, rule, mode)) for module, rule in replaced.items()),
             *((layer, functools.partial(_layer, here, mode, name)) for name, layer in apart.items()),
-            (model, functools.partial(_root, here, mode, audit)),
+            (model, functools.partial(_root, model, here, mode, audit)),
         ]
         for module, run in runs:
             stack.enter_context(_forward(module, run, here, alive))
@@ -105,10 +105,13 @@ def propagate(
         raise AuditError("; ".join(map(str, audit.uncovered)))
 
 
-def _root(here: Here, mode: RuleMode, audit: Audit, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _root(
+    model: nn.Module, here: Here, mode: RuleMode, audit: Audit, forward: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
     """The explained model's forward: enters the rule mode."""
     if here.depth:
         return forward(*args, **kwargs)
+    still_frozen(model)
     here.depth += 1
     try:
         audit.forwards += 1

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lxtlike.errors import InputError
+from lxtlike.errors import InputError, LxtlikeError
 
 _entered: dict[int, int] = {}
 _changed = threading.Condition()
@@ -62,6 +62,17 @@ def frozen(model: nn.Module) -> Iterator[None]:
                     weight.requires_grad_(True)
         for module in training:
             module.training = True
+
+
+def still_frozen(model: nn.Module) -> None:
+    """Raise LxtlikeError when somebody has undone inside the block what `frozen` did: all that follows would be wrong."""
+    awake = next((name for name, parameter in model.named_parameters() if parameter.requires_grad), None)
+    if awake is not None:
+        raise LxtlikeError(
+            f"the model's weights were made to require grad inside the `propagate` block ({awake}): train it outside"
+        )
+    if any(module.training for module in model.modules()):
+        raise LxtlikeError("the model was put into train mode inside the `propagate` block: train it outside")
 
 
 @contextmanager

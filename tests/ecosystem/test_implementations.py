@@ -53,19 +53,6 @@ def test_a_model_without_sdpa_runs_eagerly() -> None:
     assert close(found, plain)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_flex_attention_runs_before_and_after() -> None:
-    """On CPU it has a forward and no backward at all."""
-    model = fresh("llama")
-    model.config._attn_implementation = "flex_attention"
-    embeddings = embeddings_of(fresh("llama")).detach()
-    with torch.no_grad():
-        before = run(model, embeddings)[0]
-        found = explained(model, embeddings=embeddings)
-        assert torch.equal(run(model, embeddings)[0], before)
-    assert close(found, explained(fresh("llama")))
-
-
 def test_another_model_with_the_same_config_keeps_its_attention() -> None:
     """Measured where the shared config was edited instead: relevance of the other model wrong by a quarter."""
     one = fresh("llama")
