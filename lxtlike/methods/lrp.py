@@ -14,6 +14,7 @@ from lxtlike.errors import LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
 from lxtlike.methods.leaves import embedding_leaves
 from lxtlike.propagation import Audit, propagate
+from lxtlike.propagation.surroundings import frozen, owned
 from lxtlike.rules.primitives import Book, wide
 
 Scalar = Callable[[Tensor, Book], Tensor]
@@ -77,7 +78,7 @@ def lrp(
     """
     plain = None
     if compare:
-        with torch.no_grad():
+        with owned(model), frozen(model), torch.no_grad():
             plain = read(model(**inputs))
     with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
         with embedding_leaves(model) as leaves:
