@@ -46,6 +46,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
             "AutoModelForQuestionAnswering", ("ForQuestionAnswering", "ForQuestionAnsweringSimple")
         ),
         "seq2seq-lm": Task("AutoModelForSeq2SeqLM", ("ForConditionalGeneration",)),
+        "image-classification": Task("AutoModelForImageClassification", ("ForImageClassification",)),
     }
 )
 

@@ -7,57 +7,39 @@ that closes shows that every operation between them is handled, in float64 up to
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from lxtlike.cli import options, output
 from lxtlike.cli.exits import AUDIT, one_line
 from lxtlike.errors import NumericalError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lxtlike.composites import Composite
-    from lxtlike.ledger import Ledger, Uncovered
     from lxtlike.loading import Loaded
+    from lxtlike.propagation import Audit
+    from lxtlike.propagation.report import Check
 
 TEXT = "The film was not bad , but the book it is based on was better ."
 TOKENS = 12  # random ids where there is no tokenizer, or where it knows none of the words
-LIMITS = {"float64": 1e-8, "float32": 1e-3}
-"""The largest relative error with which a ledger is taken to close. In half precision it is shown, not judged."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One explanation in one dtype."""
-
-    dtype: str
-    ledger: Ledger
-    deviation: float
-    uncovered: tuple[Uncovered, ...]
-    rules: Mapping[str, Mapping[str, str]]
-
-    @property
-    def closes(self) -> bool:
-        limit = LIMITS.get(self.dtype, float("inf"))
-        return self.ledger.relative_error <= limit and self.deviation <= limit
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "dtype": self.dtype,
-            "ledger": self.ledger.to_dict(),
-            "forward_deviation": self.deviation,
-            "limit": LIMITS.get(self.dtype),
-            "closes": self.closes,
-        }
 
 
 def command(
     model: options.ModelArgument,
     task: options.Task = "auto",
     composite: options.Composite = "default",
+    by: Annotated[
+        str, options.choice("--by", ("model", "layer"), "Ledger of the model, or of each layer too.")
+    ] = "model",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 3 also when an operation has no rule and the ledger closes.")
+    ] = False,
     format: Annotated[str, options.choice("--format", ("text", "json"), "Of the report.")] = "text",
     file: options.Output = None,
     device: options.Device = None,
@@ -70,46 +52,69 @@ def command(
 
     from lxtlike.composites import Composite
     from lxtlike.loading import load, quiet
+    from lxtlike.propagation.report import report, verdict
 
     rules = Composite.parse(composite)
     loaded = load(
         model, task=task, dtype=dtype, device=device, trust_remote_code=trust_remote_code, need_tokenizer=False
     )
     with quiet():
-        checks = verified(loaded, rules)
+        audit, checks = verified(loaded, rules, by_layer=by == "layer")
     closes = all(check.closes for check in checks)
-    for uncovered in checks[0].uncovered:
+    layers = audit.ledger(by="layer") if by == "layer" else None
+    for uncovered in audit.uncovered:
         sys.stderr.write(f"warning: {one_line(str(uncovered))}\n")
     if format == "json":
-        report = {
+        data = {
             "schema": "lxtlike/verification/1",
             "model": loaded.name,
             "task": loaded.task,
             "composite": rules.name,
-            "modules": checks[0].rules,
-            "uncovered": [uncovered.to_dict() for uncovered in checks[0].uncovered],
+            "modules": audit.rules(),
+            "uncovered": [uncovered.to_dict() for uncovered in audit.uncovered],
             "checks": [check.to_dict() for check in checks],
+            **({} if layers is None else layers.to_dict()),
             "closes": closes,
+            "verdict": verdict(audit.uncovered, checks),
         }
-        output.write(json.dumps(report, ensure_ascii=False), file)
+        output.write(json.dumps(data, ensure_ascii=False), file)
     else:
-        output.write("\n".join(_report(loaded, rules, checks)), file)
-    return 0 if closes else AUDIT
+        head = f"{one_line(loaded.name)} · {loaded.task} · {rules.name}"
+        output.write(f"{head}\n\n{report(audit.rules(), audit.uncovered, checks, layers)}", file)
+    return 0 if closes and not (strict and audit.uncovered) else AUDIT
 
 
-def verified(loaded: Loaded, composite: Composite) -> tuple[Check, ...]:
-    """The check as loaded and, where that is another dtype, in float64; the model ends up in float64.
+def verified(loaded: Loaded, composite: Composite, *, by_layer: bool = False) -> tuple[Audit, tuple[Check, ...]]:
+    """The check as loaded and, where that is another dtype, in float64, with the last audit; the model ends up in float64.
 
     Raises:
         NumericalError: the model's output is NaN or infinite.
     """
-    ids = _ids(loaded)
-    checks = [_check(loaded, ids, composite)]
-    if checks[0].dtype != "float64":
-        loaded.model.set_experts_implementation("eager")  # the faster ones know no float64
+    inputs = _inputs(loaded)
+    audit, check = _check(loaded, inputs, composite, by_layer)
+    checks = [check]
+    if check.dtype != "float64":
+        if hasattr(loaded.model, "set_experts_implementation"):
+            loaded.model.set_experts_implementation("eager")  # the faster ones know no float64
         loaded.model.double()
-        checks.append(_check(loaded, ids, composite))
-    return tuple(checks)
+        audit, check = _check(loaded, inputs, composite, by_layer)
+        checks.append(check)
+    return audit, tuple(checks)
+
+
+def _inputs(loaded: Loaded) -> dict[str, Tensor]:
+    """A short text, random ids, or a random image: what the model's forward takes."""
+    import torch
+
+    model = loaded.model
+    if model.main_input_name == "pixel_values":
+        size = getattr(model.config, "image_size", None) or 32
+        shape = (1, getattr(model.config, "num_channels", 3), *((size, size) if isinstance(size, int) else size))
+        return {"pixel_values": torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(model.device)}
+    inputs = {"input_ids": torch.tensor([_ids(loaded)], device=model.device)}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = inputs["input_ids"][:, :2]
+    return inputs
 
 
 def _ids(loaded: Loaded) -> list[int]:
@@ -121,74 +126,53 @@ def _ids(loaded: Loaded) -> list[int]:
     return [(7919 * place + 11) % rows for place in range(TOKENS)]  # spread over the vocabulary, the same every time
 
 
-def _check(loaded: Loaded, ids: list[int], composite: Composite) -> Check:
+def _check(loaded: Loaded, inputs: dict[str, Tensor], composite: Composite, by_layer: bool) -> tuple[Audit, Check]:
     import torch
 
-    from lxtlike.methods.leaves import embedding_leaves
     from lxtlike.propagation import propagate
     from lxtlike.propagation.precision import Float64Casts
+    from lxtlike.propagation.report import Check
 
     model = loaded.model
-    inputs = {"input_ids": torch.tensor([ids], device=model.device)}
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = inputs["input_ids"][:, :1]
+    inputs = {name: t.to(model.dtype) if t.is_floating_point() else t for name, t in inputs.items()}
     with Float64Casts() if model.dtype is torch.float64 else nullcontext():
         with torch.no_grad():
             plain = model(**inputs)[0]
         if not torch.isfinite(plain).all():
             raise NumericalError("the model's output is NaN or infinite: try another --dtype")
-        with propagate(model, composite, trace=True) as audit, embedding_leaves(model) as leaves:
-            patched = model(**inputs)[0]
+        with (
+            propagate(model, composite, trace=True, by_layer=by_layer) as audit,
+            _leaves(model, inputs) as (leaves, given),
+        ):
+            patched = model(**given)[0]
             explained = patched[0].reshape(-1, patched[0].shape[-1])[-1].max()
             coefficients = torch.autograd.grad(explained, leaves)
     tokens = sum(float((t.double() * c.double()).sum()) for t, c in zip(leaves, coefficients, strict=True))
-    name = str(model.dtype).removeprefix("torch.")
     deviation = audit.compare(plain, patched)
-    return Check(name, audit.ledger(explained, tokens), deviation, tuple(audit.uncovered), audit.rules())
+    return audit, Check(audit.dtype, audit.ledger(explained, tokens), deviation)
 
 
-def _report(loaded: Loaded, composite: Composite, checks: tuple[Check, ...]) -> Iterator[str]:
-    yield f"{one_line(loaded.name)} · {loaded.task} · {composite.name}"
-    yield ""
-    yield "rules (layers of one kind together; reshaping and the like left out)"
-    groups = grouped(checks[0].rules)
-    width = max((len(pattern) for pattern in groups), default=0)
-    for pattern, (count, text) in groups.items():
-        yield f"  {pattern:{width}}  {count:>3} ×  {text}"
-    yield ""
-    yield "ledger"
-    rows = [("", *(check.dtype for check in checks))]
-    for account in ("explained", "tokens", "positions", "biases", "softmax", "epsilon", "router", "rest"):
-        rows.append((account, *(f"{check.ledger.to_dict()[account]:.6g}" for check in checks)))
-    rows.append(("relative error", *(f"{check.ledger.relative_error:.1e}" for check in checks)))
-    rows.append(("limit", *(f"{LIMITS[check.dtype]:.0e}" if check.dtype in LIMITS else "none" for check in checks)))
-    rows.append(("forward deviation", *(f"{check.deviation:.1e}" for check in checks)))
-    for name, *values in rows:
-        yield f"  {name:17}" + "".join(f"{value:>15}" for value in values)
-    yield ""
-    missing = len(checks[0].uncovered)
-    without = (
-        f"; {missing} operation{'s' * (missing > 1)} without a rule" if missing else "; every operation has a rule"
-    )
-    if all(check.closes for check in checks):
-        yield f"the ledger closes{without}"
-    else:
-        failed = ", ".join(check.dtype for check in checks if not check.closes)
-        yield f"the ledger does NOT close in {failed}{without}: do not trust explanations of this model"
+@contextmanager
+def _leaves(model: Any, inputs: dict[str, Tensor]) -> Iterator[tuple[list[Tensor], dict[str, Tensor]]]:
+    """The inputs whose relevance counts: pixels, or the embeddings of all ids, a decoder's own included."""
+    from lxtlike.methods.leaves import embedding_leaves
 
+    if "pixel_values" in inputs:
+        pixels = inputs["pixel_values"].detach().requires_grad_()
+        yield [pixels], {**inputs, "pixel_values": pixels}
+        return
+    with embedding_leaves(model) as leaves:
+        own = model.get_decoder().get_input_embeddings() if model.config.is_encoder_decoder else None
+        if own is None or own.weight is model.get_input_embeddings().weight:
+            yield leaves, inputs
+            return
 
-def grouped(rules: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[int, str]]:
-    """Modules that differ in numbers only, with the same rules, as one: pattern -> how many, and what they get."""
-    groups: dict[str, tuple[int, str]] = {}
-    for module, operations in rules.items():
-        by_rule: dict[str, list[str]] = {}
-        for operation, rule in operations.items():
-            if not rule.startswith("structure"):
-                by_rule.setdefault(rule, []).append(operation)
-        text = "; ".join(f"{', '.join(names)} → {rule}" for rule, names in by_rule.items())
-        pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", module) or "(model)"
-        while text and pattern in groups and groups[pattern][1] != text:
-            pattern += "'"  # the same place in another kind of layer
-        if text:
-            groups[pattern] = (groups.get(pattern, (0, ""))[0] + 1, text)
-    return groups
+        def as_leaf(_module: Any, _args: Any, looked_up: Tensor) -> Tensor:
+            leaves.append(looked_up.detach().requires_grad_())
+            return leaves[-1].clone()
+
+        handle = own.register_forward_hook(as_leaf)
+        try:
+            yield leaves, inputs
+        finally:
+            handle.remove()

@@ -63,7 +63,7 @@ def _rule(module: nn.Module, family: str, ratio: Callable[[Call], Tensor] | None
             with mode.suspended():
                 return forward(*args, **kwargs)
 
-        output = mode.apply(mode.call(whole, args, {**kwargs, _BIAS: getattr(module, "bias", None)}, operation))
+        output = mode.apply(mode.call(whole, args, {**kwargs, _BIAS: getattr(module, "bias", None)}, operation), "atom")
         mode.audit.cover((args, kwargs), output)
         return output
 

@@ -14,6 +14,7 @@ from lxtlike.ledger import LayerLedger, Ledger, Uncovered
 from lxtlike.propagation import stack
 from lxtlike.propagation.book import AccountBook
 from lxtlike.propagation.layers import Layers
+from lxtlike.propagation.report import Check, report
 from lxtlike.rules.call import tensors
 
 _COVERED = "lxtlike.covered"
@@ -33,6 +34,7 @@ class Audit:
 
     Attributes:
         composite: name of the composite that ran.
+        dtype: of the model's weights, as in "float32".
         forward_deviation: largest absolute difference of the patched outputs from the plain ones over the largest absolute
             plain output; None while nobody has compared them (`compare`).
     """
@@ -41,10 +43,13 @@ class Audit:
         self.composite = composite
         self.forward_deviation: float | None = None
         self.book = AccountBook()
+        dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+        self.dtype = str(next(dtypes, torch.get_default_dtype())).removeprefix("torch.")
         self.layers: Layers | None = None
+        self._latest: Ledger | None = None
         self.forwards = 0
         self._names = {id(module): name for name, module in model.named_modules()}
-        self._uncovered: dict[Uncovered, None] = {}
+        self._suspects: dict[Uncovered, bool] = {}
         self._functions: dict[int, tuple[str, str]] = {}
         self._release: list[Callable[[], None]] = []
         self._ends: list[tuple[Uncovered, list[bool]]] = []
@@ -54,7 +59,7 @@ class Audit:
     def uncovered(self) -> list[Uncovered]:
         """Operations without a rule whose result reached the target, and places where relevance ends without an account."""
         ends = dict.fromkeys(finding for finding, (reached, explained) in self._ends if reached and not explained)
-        return [*self._uncovered, *ends]
+        return [*(finding for finding, reached in self._suspects.items() if reached), *ends]
 
     @overload
     def ledger(
@@ -93,7 +98,8 @@ class Audit:
         if by is not None:
             return self._by_layer(by, item)
         accounts, kinds = self.book.accounts(item), self.book.kinds(item)
-        return Ledger(_number(explained), _number(tokens), **accounts, special=special, bias_kinds=kinds)
+        self._latest = Ledger(_number(explained), _number(tokens), **accounts, special=special, bias_kinds=kinds)
+        return self._latest
 
     def _by_layer(self, by: str, item: int | None) -> LayerLedger:
         if by != "layer":
@@ -103,6 +109,17 @@ class Audit:
                 "the accounts were not kept by layer: enter the block with `propagate(..., by_layer=True)`"
             )
         return self.layers.ledger(item)
+
+    def report(self, ledger: Ledger | None = None) -> str:
+        """Rules by module, operations without a rule, the ledger (by layer too where it was kept), and a verdict.
+
+        Args:
+            ledger: what `ledger` gave; None is the latest that was asked for.
+        """
+        ledger = ledger or self._latest
+        checks = [] if ledger is None else [Check(self.dtype, ledger, self.forward_deviation)]
+        layers = None if self.layers is None else self.layers.ledger()
+        return report(self.rules(), self.uncovered, checks, layers)
 
     def compare(self, plain: Tensor, patched: Tensor) -> float:
         """Set and return `forward_deviation` from outputs of the plain and of the patched model, of equal shape."""
@@ -122,8 +139,9 @@ class Audit:
     def suspect(self, operation: str, remedy: str, outputs: Iterable[Tensor]) -> None:
         """Report an operation if relevance comes by one of its outputs."""
         finding = Uncovered(operation, self._where(), remedy, stack.line())
+        self._suspects.setdefault(finding, False)  # in the order of the forward pass
         for output in outputs:
-            output.register_hook(lambda _: self._uncovered.setdefault(finding))  # type: ignore[no-untyped-call]
+            output.register_hook(lambda _: self._suspects.update({finding: True}))  # type: ignore[no-untyped-call]
 
     def cover(self, inputs: Any, outputs: Any) -> None:
         """Take responsibility for the autograd Functions between the inputs and outputs of one operation that has a rule.
@@ -147,7 +165,7 @@ class Audit:
             node: Any = waiting.pop()
             if isinstance(node, torch.autograd.function.BackwardCFunction) and not _known(node):
                 finding = self._foreign(node)
-                node.register_prehook(lambda _, finding=finding: self._uncovered.setdefault(finding))
+                node.register_prehook(lambda _, finding=finding: self._suspects.update({finding: True}))
             for parent, _ in node.next_functions:
                 if parent is not None and parent not in users:
                     users[parent] = []

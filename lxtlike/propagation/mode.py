@@ -156,14 +156,14 @@ class RuleMode(TorchFunctionMode):
             self.fast,
         )
 
-    def apply(self, call: Call) -> Any:
-        """Run one operation by its rule."""
+    def apply(self, call: Call, lane: str = "") -> Any:
+        """Run one operation by its rule; `lane` is what the report says of how it got there."""
         if call.kwargs.get("inplace"):
             outplace = call.having(inplace=False)
             return call.args[0].copy_(self.apply(outplace))
         family = call.family
         rule = self.rules.get(family)
-        self.audit.note(call.operation.name, f"{family}: {self.names.get(family, 'gradient')}")
+        self.audit.note(call.operation.name, f"{family}: {self.names.get(family, 'gradient')}{lane and f' ({lane})'}")
         if rule is None:
             return call.run()
         if call.operation.outplace is None or family == "structure":

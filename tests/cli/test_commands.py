@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lxtlike.cli import demo, options, verify
+from lxtlike.cli import demo, options
 from lxtlike.cli.exits import one_line
 from lxtlike.version import __version__
 
@@ -39,39 +39,6 @@ def test_composites_are_listed_and_printed(run: Run) -> None:
     assert [name for name in ("attnlrp", "cp-lrp", "input-x-gradient") if f"{name} " not in listed] == []
     printed = yaml.safe_load(run("composites", "cp-lrp").out)
     assert (printed["name"], printed["rules"]["softmax"]) == ("cp-lrp", "constant")
-
-
-@pytest.mark.parametrize("model", ["bindings", "sentiment", "MODELS/encoder", "MODELS/mute"])
-def test_verify_says_that_the_ledger_closes(model: str, run: Run) -> None:
-    words = ["--task", "causal-lm"] if model == "MODELS/mute" else []
-    ended = run("verify", model, "--format", "json", *words)
-    assert (ended.code, ended.err) == (0, "")
-    report = json.loads(ended.out)
-    assert [check["dtype"] for check in report["checks"]] == ["float32", "float64"]
-    assert report["checks"][1]["ledger"]["relative_error"] < 1e-12
-    assert report["closes"]
-    assert any("self_attn" in name or "attention" in name for name in report["modules"])
-
-
-def test_verify_ends_with_3_where_it_does_not_close(run: Run) -> None:
-    ended = run("verify", "bindings", "--composite", "input-x-gradient")
-    assert ended.code == 3
-    assert "does NOT close in float32, float64" in ended.out
-
-
-def test_verify_takes_layers_of_one_kind_together(run: Run) -> None:
-    ended = run("verify", "bindings", "--dtype", "bfloat16")
-    assert ended.code == 0
-    assert "model.layers.*.mlp.act_fn" in ended.out
-    assert "2 ×  silu → activation: identity" in ended.out
-    assert "bfloat16" in ended.out
-    rules = {
-        "h.0": {"add": "a"},
-        "h.1": {"add": "b"},
-        "h.2": {"add": "a", "view": "structure: gradient"},
-        "": {"mul": "p"},
-    }
-    assert verify.grouped(rules) == {"h.*": (2, "add → a"), "h.*'": (1, "add → b"), "(model)": (1, "mul → p")}
 
 
 class Pointing:
