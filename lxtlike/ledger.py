@@ -64,9 +64,11 @@ class Ledger:
         """Every number that the ledger holds."""
         return (self.explained, self.special, *self.accounts.values(), *self.bias_kinds.values())
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields with `rest` and `relative_error`, as written to JSON."""
-        return {**asdict(self), "rest": self.rest, "relative_error": self.relative_error}
+    def to_dict(self) -> dict[str, float]:
+        """The fields with `rest` and `relative_error`, as written to JSON; kinds of biases as ``biases.linear``."""
+        numbers = {name: value for name, value in asdict(self).items() if name != "bias_kinds"}
+        kinds = {f"biases.{kind}": value for kind, value in sorted(self.bias_kinds.items())}
+        return {**numbers, **kinds, "rest": self.rest, "relative_error": self.relative_error}
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,9 @@ def test_dict_is_the_published_object(result: Attribution) -> None:
     assert list(data["tokens"][4].values()) == [4, 14, " is", "is", 12, 14, False, -0.5]
     assert set(data["ledger"]) == {
         *("explained", "tokens", "positions", "biases", "softmax", "epsilon", "router", "special"),
-        *("bias_kinds", "rest", "relative_error"),
+        *("biases.linear", "biases.norm", "rest", "relative_error"),
     }
-    assert data["ledger"]["bias_kinds"] == {"linear": 0.15, "norm": 0.1}
+    assert (data["ledger"]["biases.linear"], data["ledger"]["biases.norm"]) == (0.15, 0.1)
     assert data["audit"] == {
         "forward_deviation": 1e-7,
         "uncovered": [
@@ -233,7 +233,7 @@ def test_a_line_of_a_batch_is_a_result(result: Attribution) -> None:
 
 def test_results_of_older_versions_load(result: Attribution) -> None:
     data = result.to_dict()
-    del data["ledger"]["bias_kinds"], data["audit"]["uncovered"][0]["source"]
+    del data["ledger"]["biases.linear"], data["ledger"]["biases.norm"], data["audit"]["uncovered"][0]["source"]
     old = Attribution.from_dict(data)
     assert old.ledger.biases == result.ledger.biases
     assert old.ledger.bias_kinds == {}
@@ -279,8 +279,8 @@ def _damaged(data: dict[str, Any]) -> list[Any]:
             change("tokens", 1, "id", to=1.5),
         ),
         change("tokens", 1, "relevance", to=1e300),
-        change("ledger", "bias_kinds", to=[0.25]),
-        change("ledger", "bias_kinds", "norm", to=math.inf),
+        change("ledger", "biases.norm", to=[0.25]),
+        change("ledger", "biases.norm", to=math.inf),
     ]
 
 

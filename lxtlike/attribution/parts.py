@@ -122,7 +122,8 @@ def target(data: Mapping[str, Any]) -> ResolvedTarget:
 
 def ledger(data: Mapping[str, Any]) -> Ledger:
     """From its JSON object, whose `rest` and `relative_error` follow from the accounts; one not there is 0."""
-    needed, kinds = ("explained", "tokens"), data.get("bias_kinds", {})
+    needed = ("explained", "tokens")
+    kinds = {key.removeprefix("biases."): value for key, value in data.items() if key.startswith("biases.")}
     accounts = {
         field.name: data[field.name] if field.name in needed else data.get(field.name, 0.0)
         for field in fields(Ledger)
