@@ -6,6 +6,7 @@ import math
 import pickle
 import re
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTarget, load
 from lxtlike.errors import InputError, LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger, Uncovered
-from lxtlike.text import Token
+from lxtlike.text import Segment, Token
 
 
 def tokens_of(text: str, *spans: tuple[int, int]) -> tuple[Token, ...]:
@@ -115,9 +116,9 @@ def test_words(result: Attribution) -> None:
     assert by.units is not None
     assert [(unit.text, unit.tokens) for unit in by.units] == [
         *[("", (0,)), ("The", (1,)), ("capital", (2, 3)), ("isn't", (4, 5)), ("big", (6,)), (".", (7,))],
-        *[(" ", (8,)), ("Really", (9,)), ("?", ()), ("", (10,))],
+        *[(" ", (8,)), ("Really?", (9,)), ("", (10,))],
     ]
-    assert by.relevance.tolist() == pytest.approx([9.0, 0.1, 0.5, -0.75, 0.0, 0.0625, 0.5, 0.75, 0.0, -8.0])
+    assert by.relevance.tolist() == pytest.approx([9.0, 0.1, 0.5, -0.75, 0.0, 0.0625, 0.5, 0.75, -8.0])
     data = by.to_dict()
     assert data["tokens"] == result.to_dict()["tokens"]
     assert data["units"][3] == {"text": "isn't", "start": 12, "end": 17, "tokens": [4, 5], "relevance": -0.75}
@@ -140,6 +141,52 @@ def test_sentences_and_segments(result: Attribution) -> None:
     ]
     assert by.to_dict()["units"][3]["label"] == "rest"
     assert Attribution.from_dict(by.to_dict()) == by
+
+
+def test_parts(result: Attribution) -> None:
+    parts = (("user 1", 0, 11), ("template", 11, 12), ("document 1", 12, 17), ("document 2", 17, 23))
+    chat = replace(result, parts=tuple(Segment(*part) for part in parts))
+    by = chat.by("message")
+    assert by.units is not None
+    assert [(unit.label, unit.text, unit.tokens) for unit in by.units] == [
+        (None, "", (0,)),
+        ("user 1", "The capital", (1, 2, 3)),
+        ("template", " ", ()),
+        ("document 1", "isn't", (4, 5)),
+        ("document 2", " big. ", (6, 7, 8)),
+        (None, "Really?", (9,)),
+        (None, "", (10,)),
+    ]
+    documents = [(unit.label, unit.tokens) for unit in chat.by("document").units or () if unit.label]
+    assert documents == [("document 1", (4, 5)), ("document 2", (6, 7, 8))]
+    for summed in (by, chat.by("document"), chat.by("document 2")):
+        assert math.fsum(summed.relevance) == pytest.approx(math.fsum(result.relevance))
+    assert chat.to_dict()["parts"][0] == {"label": "user 1", "start": 0, "end": 11}
+    assert Attribution.from_dict(json.loads(by.to_json())) == by
+    assert by.by("token") == chat
+    assert "parts" not in result.to_dict()
+    with pytest.raises(InputError, match="use token, word, sentence, message, user 1, template, document 1"):
+        chat.by("tool")
+    with pytest.raises(InputError, match="a text has messages if it is given as a chat"):
+        result.by("message")
+    with pytest.raises(InputError, match="not within the text"):
+        Attribution.from_dict(chat.to_dict() | {"parts": [{"label": "x", "start": 3, "end": 99}]})
+
+
+def test_special_tokens_that_stand_in_the_text_are_no_words() -> None:
+    text = "<|im_end|>\nno"
+    tokens = tokens_of(text, (0, 10), (10, 11), (11, 13))
+    tokens = (tokens[0], replace(tokens[1], special=True), *tokens[2:])
+    result = attribution(text, tokens, [1.0, 2.0, 4.0, 8.0, 16.0])
+    for granularity in ("word", "sentence"):
+        assert [unit.text for unit in result.by(granularity).units or ()] == ["", "<|im_end|>", "\n", "no", ""]
+    by = result.by([("mark", 0, 11)])
+    assert [(unit.label, unit.tokens) for unit in by.units or ()] == [
+        (None, (0,)),
+        ("mark", (1, 2)),
+        (None, (3,)),
+        (None, (4,)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +225,7 @@ def test_sums_are_preserved_and_results_come_back(pieces: list[str], data: st.Da
 def test_top(result: Attribution) -> None:
     assert [(item.text, value) for item, value in result.top(3)] == [("Really?", 0.75), ("is", -0.5), (" ", 0.5)]
     assert [value for _, value in result.top(2, special=True)] == [9.0, -8.0]
-    assert [item.text for item, _ in result.by("word").top(2)] == ["isn't", "Really"]
+    assert [item.text for item, _ in result.by("word").top(2)] == ["isn't", "Really?"]
     assert len(result.top(100)) == 9
     assert result.top(0) == []
 

@@ -91,7 +91,7 @@ class _Python(PreTrainedTokenizer):
         return len(self.pieces)
 
     def get_vocab(self) -> dict[str, int]:
-        return {piece: index for index, piece in enumerate(self.pieces)}
+        return {piece: index for index, piece in enumerate(self.pieces)} | self.added_tokens_encoder
 
     def _tokenize(self, text: str, **_: Any) -> list[str]:
         halves = {"paris": ["pa", "##ris"], "nice": ["ni", "##ce"], "café": ["cafe"]}

@@ -2,8 +2,9 @@
 
 from lxtlike.attribution.generation import GenerationAttribution, Output
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
-from lxtlike.attribution.result import Attribution, Segment
+from lxtlike.attribution.result import Attribution
 from lxtlike.attribution.stored import load
+from lxtlike.text import Segment
 
 __all__ = [
     "Attribution",

@@ -17,7 +17,7 @@ from lxtlike.attribution.result import Attribution
 from lxtlike.attribution.saved import Saved
 from lxtlike.errors import InputError, LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
-from lxtlike.text import Token
+from lxtlike.text import Segment, Token
 from lxtlike.version import GENERATION_SCHEMA
 
 STEADY = 1e-3
@@ -55,6 +55,7 @@ class GenerationAttribution(Saved):
         tokens: [T], of both.
         outputs: [N], those of the continuation.
         relevance: raw, read-only float32 [N, T]; zero from an output's own position on.
+        parts: what the text consists of (messages, documents), where that is known.
 
     Raises:
         NumericalError: a number is NaN or infinite.
@@ -74,6 +75,7 @@ class GenerationAttribution(Saved):
     relevance: NDArray[np.float32]
     audit: AuditSummary
     versions: Mapping[str, str]
+    parts: tuple[Segment, ...] = ()
 
     def __post_init__(self) -> None:
         with np.errstate(over="ignore"):
@@ -186,10 +188,12 @@ class GenerationAttribution(Saved):
             ledger=ledger,
             audit=self.audit,
             versions=self.versions,
+            parts=self.parts,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object ``lxtlike/generation/1``."""
+        named = {"parts": [part._asdict() for part in self.parts]} if self.parts else {}
         return {
             "schema": self.schema,
             "model": self.model,
@@ -207,6 +211,7 @@ class GenerationAttribution(Saved):
                 }
                 for output, row in zip(self.outputs, self.relevance.tolist(), strict=True)
             ],
+            **named,
             "audit": self.audit.to_dict(),
             "versions": dict(self.versions),
         }
@@ -225,6 +230,7 @@ class GenerationAttribution(Saved):
             relevance=np.array([list(map(float, output["relevance"])) for output in data["outputs"]]),
             audit=parts.audit(data["audit"]),
             versions=parts.versions(data["versions"]),
+            parts=parts.segments(text, data),
         )
 
     def to_pandas(self) -> Any:

@@ -8,7 +8,8 @@ from operator import index as integer
 from typing import Any
 
 from lxtlike.ledger import Ledger, Uncovered
-from lxtlike.text import Token
+from lxtlike.text import Segment, Token
+from lxtlike.text.parts import named
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,11 @@ def unit(text: str, count: int, data: Mapping[str, Any]) -> Unit:
         raise ValueError(f"a unit has tokens {list(tokens)}, but there are {count}")
     label = None if data.get("label") is None else string(data["label"])
     return Unit(*_place(text, data), tokens, float(data["relevance"]), label)
+
+
+def segments(text: str, data: Mapping[str, Any]) -> tuple[Segment, ...]:
+    """The named parts of the text, from the result's JSON object, which may have none."""
+    return named(((string(part["label"]), part["start"], part["end"]) for part in data.get("parts", ())), text)
 
 
 def _place(text: str, data: Mapping[str, Any]) -> tuple[str, int, int]:

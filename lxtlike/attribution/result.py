@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import index as integer
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,8 @@ from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, U
 from lxtlike.attribution.saved import Saved
 from lxtlike.errors import InputError, LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
-from lxtlike.text import Token, group, sentences, words
+from lxtlike.text import Given, Segment, Token, cut, group
 from lxtlike.version import SCHEMA
-
-Segment: TypeAlias = tuple[int, int] | tuple[str, int, int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,6 +27,7 @@ class Attribution(Saved):
     Attributes:
         tokens: [T], special tokens included.
         relevance: raw (never normalised), read-only float32 [T]; of a result by units [U], theirs.
+        parts: what the text consists of (messages, documents), where that is known.
         units: [U] in reading order, or None for a result by token.
         token_relevance: read-only float32 [T], the tokens' relevance also of a result by units.
 
@@ -52,6 +50,7 @@ class Attribution(Saved):
     ledger: Ledger
     audit: AuditSummary
     versions: Mapping[str, str]
+    parts: tuple[Segment, ...] = ()
     units: tuple[Unit, ...] | None = None
     token_relevance: NDArray[np.float32] = None  # type: ignore[assignment]  # filled in below
 
@@ -74,19 +73,21 @@ class Attribution(Saved):
             if not all(map(math.isfinite, values)):
                 raise NumericalError(f"{name} is NaN or infinite: the model overflows here; try dtype float32")
 
-    def by(self, granularity: str | Iterable[Segment]) -> Attribution:
-        """The same result summed over ``"word"``, ``"sentence"`` or own segments of the text (``"token"``: undone).
+    def by(self, granularity: str | Iterable[Given]) -> Attribution:
+        """The same result summed over words, sentences, parts or own segments of the text (``"token"``: undone).
 
-        Segments are ``(start, end)`` or ``(label, start, end)`` in characters of `text`; they may overlap. Every token
-        goes to exactly one unit (see `lxtlike.text.group`), so the sum is preserved. Special tokens, and tokens outside
-        every segment, are units of their own; a segment without tokens has relevance 0.
+        ``"word"``, ``"sentence"``; ``"message"`` for all `parts`; the name of some parts, numbered or not
+        (``"document"``); or segments, ``(start, end)`` or ``(label, start, end)`` in characters of `text`, which may
+        overlap. Every token goes to exactly one unit (see `lxtlike.text.group`), so the sum is preserved. Special
+        tokens without characters, and tokens outside every segment, are units of their own; a segment without tokens
+        has relevance 0. Neighbouring words that one token says together are one unit.
 
         Raises:
             InputError: an unknown granularity, or a segment that is not within the text.
         """
         if granularity == "token":
             return replace(self, relevance=self.token_relevance, units=None)
-        segments = _segments(granularity, self.text)
+        segments = cut(granularity, self.text, self.tokens, self.parts)
         relevance = self.token_relevance.tolist()
         units = []
         for number, indices in group(self.tokens, [(start, end) for _, start, end in segments]):
@@ -115,6 +116,7 @@ class Attribution(Saved):
     def to_dict(self) -> dict[str, Any]:
         """The JSON object ``lxtlike/attribution/1``; with `units`, if the result has them, beside the tokens."""
         relevance = self.token_relevance.tolist()
+        named = {"parts": [part._asdict() for part in self.parts]} if self.parts else {}
         units = {} if self.units is None else {"units": [unit.to_dict() for unit in self.units]}
         return {
             "schema": SCHEMA,
@@ -125,6 +127,7 @@ class Attribution(Saved):
             "prediction": [vars(candidate).copy() for candidate in self.prediction],
             "target": self.target.to_dict(),
             "tokens": [{**vars(t), "relevance": value} for t, value in zip(self.tokens, relevance, strict=True)],
+            **named,
             **units,
             "ledger": self.ledger.to_dict(),
             "audit": self.audit.to_dict(),
@@ -147,6 +150,7 @@ class Attribution(Saved):
             ledger=parts.ledger(data["ledger"]),
             audit=parts.audit(data["audit"]),
             versions=parts.versions(data["versions"]),
+            parts=parts.segments(text, data),
             units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
         )
 
@@ -175,22 +179,3 @@ def _read_only(values: Any, names: Sequence[str], kind: str) -> NDArray[np.float
         raise NumericalError(f"the relevance of {which} is NaN or infinite: it overflows here; try dtype float32")
     array.setflags(write=False)
     return array
-
-
-def _segments(granularity: str | Iterable[Segment], text: str) -> list[tuple[str | None, int, int]]:
-    cuts: dict[str, Callable[[str], list[tuple[int, int]]]] = {"word": words, "sentence": sentences}
-    if isinstance(granularity, str):
-        if granularity not in cuts:
-            raise InputError(f"granularity {granularity!r} is unknown: use token, word, sentence or a list of segments")
-        return [(None, start, end) for start, end in cuts[granularity](text)]
-    segments: list[tuple[str | None, int, int]] = []
-    for segment in granularity:
-        try:
-            label, start, end = segment if len(segment) == 3 else (None, *segment)
-            start, end = integer(start), integer(end)
-        except (TypeError, ValueError):
-            raise InputError(f"segment {segment!r} is neither (start, end) nor (label, start, end)") from None
-        if not 0 <= start < end <= len(text):
-            raise InputError(f"segment {segment!r} is not within the text: 0 <= start < end <= {len(text)} is needed")
-        segments.append((None if label is None else str(label), start, end))
-    return segments

@@ -1,19 +1,26 @@
 """Text to tokens that know where they stand in it, to words and sentences; a target string to token ids."""
 
+from lxtlike.text.chat import chat, read_messages
 from lxtlike.text.encoding import Encoded, Token, encode, token_ids
 from lxtlike.text.entries import Tokenizer, surfaces
-from lxtlike.text.grouping import group
+from lxtlike.text.grouping import cut, group
 from lxtlike.text.joining import extend, extend_ids
+from lxtlike.text.parts import Given, Segment
 from lxtlike.text.segments import sentences, words
 
 __all__ = [
     "Encoded",
+    "Given",
+    "Segment",
     "Token",
     "Tokenizer",
+    "chat",
+    "cut",
     "encode",
     "extend",
     "extend_ids",
     "group",
+    "read_messages",
     "sentences",
     "surfaces",
     "token_ids",

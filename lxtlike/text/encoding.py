@@ -7,21 +7,23 @@ Conventions, the same for every tokenizer:
 * ``Token.text == text[start:end]`` always. The span leaves leading whitespace out unless the token is only whitespace.
 * Tokens that are parts of one character (the bytes of an emoji) share that character's span.
 * A token that the tokenizer added (``special``), that stands for nothing in the text (the dummy space some tokenizers
-  put in front) or that cannot be located has an empty span, where the tokens before it end.
+  put in front) or that cannot be located has an empty span, where the tokens before it end. Only special tokens that a
+  chat template wrote stand in the text.
 * Starts never decrease.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from lxtlike.errors import InputError
 from lxtlike.text.entries import Entries, Tokenizer
 from lxtlike.text.offsets import Span, align, spell
+from lxtlike.text.parts import Given, Segment, named
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,33 @@ class Token:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text and all its tokens in the order the model reads them."""
+    """A text, all its tokens in the order the model reads them, and its parts (messages, documents), if it has any."""
 
     text: str
     tokens: tuple[Token, ...]
+    parts: tuple[Segment, ...] = ()
 
     @property
     def ids(self) -> list[int]:
         """Token ids [T], special tokens included."""
         return [token.id for token in self.tokens]
 
+    def with_parts(self, given: Iterable[Given]) -> Encoded:
+        """The same with these parts, ``(label, start, end)`` in characters of the text; they may overlap.
 
-def encode(text: str, tokenizer: Tokenizer) -> Encoded:
+        Raises:
+            InputError: one has no label or is not within the text.
+        """
+        return replace(self, parts=named(given, self.text))
+
+
+def encode(text: str, tokenizer: Tokenizer, *, add_special_tokens: bool = True) -> Encoded:
     """Tokenise one text with the special tokens the tokenizer adds, without truncation or padding.
 
     Raises:
         InputError: the text is empty, gives no token, is not valid Unicode, or the tokenizer refuses it.
     """
-    ids, special, spans = _tokenise(_checked(text, "the text"), tokenizer)
+    ids, special, spans = _tokenise(_checked(text, "the text"), tokenizer, add_special_tokens)
     if all(special):
         raise InputError("the text has nothing that becomes a token; give a text with at least one word")
     return Encoded(text, placed(text, ids, special, spans, tokenizer))

@@ -9,6 +9,10 @@ from itertools import accumulate
 from lxtlike.text.encoding import Encoded, placed, within
 from lxtlike.text.entries import Entries, Tokenizer
 from lxtlike.text.offsets import Span, said, spell
+from lxtlike.text.parts import Segment
+
+COMPLETION = "completion"
+"""The part that follows a prompt with parts."""
 
 
 def extend(encoded: Encoded, completion: str, tokenizer: Tokenizer) -> Encoded:
@@ -66,4 +70,5 @@ def _joined(
     text, begin = prompt.text + added, len(prompt.text)
     shifted = [(begin + start, begin + end) for start, end in spans]
     tokens = placed(text, ids, special, shifted, tokenizer, first=len(prompt.tokens), begin=begin)
-    return Encoded(text, prompt.tokens + tokens)
+    part = [Segment(COMPLETION, begin, len(text))] if prompt.parts and added else []
+    return Encoded(text, prompt.tokens + tokens, (*prompt.parts, *part))
