@@ -88,11 +88,12 @@ def lrp(
         if plain is not None:
             audit.compare(plain, rows)
         found = []
+        scales = SCALES.get(rows.dtype) or SCALES.get(leaves[0].dtype, (1.0,))
         for number, scalar in enumerate(scalars, start=1):
             # Hooks of one target's scalar must not see the passes of another: each gets rows of its own.
             values = scalar(rows.view_as(rows), audit.book)
             _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
-            coefficient = _coefficient(values, leaves, audit, SCALES.get(rows.dtype, (1.0,)), number < len(scalars))
+            coefficient = _coefficient(values, leaves, audit, scales, number < len(scalars))
             relevance = (wide(leaves[0].detach()) * coefficient).sum(-1)
             _check(bool(relevance.isfinite().all()), "the relevance is NaN or infinite")
             values = values.detach()
