@@ -21,7 +21,8 @@ _COVERED = "lxtlike.covered"
 
 _FOREIGN = (
     "a custom autograd Function; if its module is one elementwise function, map the module's class as an atom, "
-    "`composite | {ModuleClass: 'activation'}` (or 'gate'), else write it with torch operations."
+    "`composite | {ModuleClass: 'activation'}` (or 'gate'; 'linear' for a quantised linear layer), else write it with torch "
+    "operations."
 )
 _LEAF = (
     "it requires grad, and its relevance was not asked for: pass it to `torch.autograd.grad` as an input too, or, if it is no "
