@@ -21,7 +21,7 @@ Scalar = Callable[[Tensor, Book], Tensor]
 Read = Callable[[Any], Tensor]
 
 
-SCALES = {torch.float16: (256.0, 1.0, 1 / 256)}
+SCALES: dict[torch.dtype, tuple[float, ...]] = {torch.float16: (256.0, 1.0, 1 / 256)}
 """By what the target is multiplied for the backward pass, which is linear in it; divided by again in every read-out.
 
 Coefficients are far below 1 where hidden states are large or tokens many, and float16 has no normal numbers below 6e-5. Where
