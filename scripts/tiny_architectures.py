@@ -112,6 +112,8 @@ def shrunk(config: Any) -> Any:
             changes[name] = [_tiny(name, edge, 0) for edge in value]
         elif isinstance(value, (list, tuple)) and len(value) == length and kept:
             changes[name] = [_tiny(name, value[i], 0) if isinstance(value[i], int) else value[i] for i in kept]
+        elif name == "model_args":  # of another library's model
+            changes[name] = value
         elif name == "rope_parameters" and isinstance(value, dict):
             changes[name] = _rope(value)
     defaults = {field.name: field.default for field in fields(config)}

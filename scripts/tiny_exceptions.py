@@ -10,6 +10,9 @@ SPECIAL = 80
 _ASSISTANT = {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0, "enable_moe_block": False}
 _SWIN = {"image_size": 64, "embed_dim": 24, "depths": [1, 2, 1], "num_heads": [3, 6, 12]}
 _SECTIONS = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}}
+_TIMM = {"model_type": "timm_wrapper", "architecture": "vit_pe_core_large_patch14_336"}
+_TIMM_VIT = {"img_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4}
+_FASTVIT = {"inference_mode": True, "embed_dims": [16, 32, 32, 32], "layers": [1, 1, 1, 1]}
 _TWO_TILES = {"image_grid_pinpoints": [[32, 64]]}
 _CODES = {"<image>": SPECIAL + 10, "<|extra_200|>": SPECIAL + 11}
 _CHAMELEON = {f"IMGIMG{letter}Z": number for number, letter in enumerate("ABCDEFGH", SPECIAL + 12)}
@@ -60,7 +63,17 @@ _SINGLE: dict[str, dict[str, Any]] = {
     },
     "esm": {"vocab_size": 101, "pad_token_id": 1, "mask_token_id": 32},
     "falcon_h1": {"mamba_d_ssm": 128},
+    "gemma3n": {"vision_soft_tokens_per_image": 256},
+    "gemma3n_vision": {"hidden_size": 2048},
+    "gemma3n/start": {"vision_config": {"model_args": {"channel_multiplier": 0.1}}},
     "gemma4/start": {"vision_config": {}},
+    "fast_vlm/start": {"vision_config": {**_TIMM, "architecture": "fastvit_t8", "model_args": _FASTVIT}},
+    "florence_vision": {
+        "depths": [1, 1, 1, 1],
+        "embed_dim": [16, 32, 64, 64],
+        "num_heads": [2, 2, 4, 4],
+        "num_groups": [2, 2, 4, 4],
+    },
     "gemma4_assistant/start": {"text_config": {"model_type": "gemma4_text", **_ASSISTANT}},
     "gemma4_unified/start": {"vision_config": {}},
     "glm4v_moe_text": {"rope_parameters": _SECTIONS["rope_parameters"] | {"partial_rotary_factor": 1.0}},
@@ -87,7 +100,9 @@ _SINGLE: dict[str, dict[str, Any]] = {
     "mllama_vision_model": {"intermediate_layers_indices": [0, 1], "vision_output_dim": 192},
     "mobilevitv2": {"image_size": 128},
     "molmo2_adapter": {"vision_feature_layer": [1, 0]},
+    "nemotron3_diarization": {"chunk_length": 4, "chunk_left_context": 2, "chunk_right_context": 2, "fifo_length": 4},
     "perceiver": {"num_latents": 8, "num_self_attends_per_block": 2, "d_latents": 64, "d_model": 64, "image_size": 16},
+    "perception_lm/start": {"vision_config": {**_TIMM, "model_args": {**_TIMM_VIT, "global_pool": ""}}},
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
         "indexer_kv_heads": 1,
@@ -105,9 +120,13 @@ _SINGLE: dict[str, dict[str, Any]] = {
     },
     "ReformerModelWithLMHead": {"is_decoder": True},
     "sam_vision_model": {"global_attn_indexes": [0]},
+    "shieldgemma2": {"yes_token_index": 7, "no_token_index": 9},
     "step3p5": {"sliding_window": 4},
     "t5": {"decoder_start_token_id": 0},
     "textnet": {"image_size": [64, 64]},
+    "timm_wrapper": {"hidden_size": 64},
+    "timm_wrapper/start": {"architecture": "vit_tiny_patch16_224", "model_args": _TIMM_VIT},
+    "vibevoice_acoustic_tokenizer_encoder": {"num_filters": 4, "depths": [1, 1, 1], "downsampling_ratios": [2, 2]},
     "vipllava": {"vision_feature_layers": [-2, -1]},
     "xlstm": {"hidden_size": 128},
     "xmod/start": {"default_language": "en_XX"},

@@ -55,6 +55,9 @@ def inputs_of(model: Any, mapping: str, length: int = LENGTH) -> tuple[Inputs, l
             given["state"] = torch.randn(1, config.max_state_dim, generator=generator)
             given["noise"] = torch.randn(1, config.chunk_size, config.max_action_dim, generator=generator)
             given["timestep"] = torch.tensor([0.5])
+        case "voxtral_realtime":  # every token has its stretch of sound
+            bins, frames = config.audio_config.num_mel_bins, length * config.audio_length_per_tok
+            given["input_features"] = torch.randn(1, bins, frames, generator=generator)
         case "musicgen_decoder" | "musicgen_melody_decoder":
             given["input_ids"] = ids.repeat(config.num_codebooks, 1)
     if mapping in ("image-text-to-text",) or config.model_type == "shieldgemma2":

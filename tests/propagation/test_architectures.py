@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -32,6 +34,15 @@ SAMPLE = {
     "image-text-to-text": "qwen2_5_vl llava_next mllama aria chameleon",
 }
 CASES = [(mapping, name) for mapping, names in SAMPLE.items() for name in names.split()]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors are slower in many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_the_sample_is_large() -> None:
