@@ -52,6 +52,7 @@ class Audit:
         self._names = {id(module): name for name, module in model.named_modules()}
         self._suspects: dict[Uncovered, bool] = {}
         self._functions: dict[int, tuple[str, str]] = {}
+        self._backwards: dict[Any, str] = {}
         self._release: list[Callable[[], None]] = []
         self._ends: list[tuple[Uncovered, list[bool]]] = []
         self._trace: dict[str, dict[str, str]] | None = {} if trace else None
@@ -166,6 +167,8 @@ class Audit:
             node: Any = waiting.pop()
             if isinstance(node, torch.autograd.function.BackwardCFunction) and not _known(node):
                 finding = self._foreign(node)
+                backward = getattr(getattr(type(node), "_forward_cls", None), "backward", None)
+                self._backwards[getattr(backward, "__code__", None)] = type(node).__name__.removesuffix("Backward")
                 node.register_prehook(lambda _, finding=finding: self._suspects.update({finding: True}))
             for parent, _ in node.next_functions:
                 if parent is not None and parent not in users:
@@ -176,6 +179,15 @@ class Audit:
         for node in users:
             if hasattr(node, "variable"):
                 self._watch(node.variable, _joins(node, users))
+
+    def refusing(self, error: BaseException) -> str | None:
+        """Name of the custom autograd Function in whose backward an error was raised; None for all other errors."""
+        trace = error.__traceback__
+        while trace is not None:
+            if (name := self._backwards.get(trace.tb_frame.f_code)) is not None:
+                return name
+            trace = trace.tb_next
+        return None
 
     def _foreign(self, node: Any) -> Uncovered:
         """The finding of a custom autograd Function, with the line that called it where its forward was seen to run."""

@@ -62,7 +62,8 @@ def propagate(
         The `Audit`, complete after the backward pass.
 
     Raises:
-        InputError: unknown composite or family; a model that this thread has already entered; `nn.DataParallel`.
+        InputError: unknown composite or family; a model that this thread has already entered; a custom autograd Function
+            that raises in the backward pass; `nn.DataParallel`.
         AuditError: under `strict`, at the end of the block.
     """
     table = Composite.parse(composite)
@@ -98,7 +99,16 @@ def propagate(
         for module, run in runs:
             stack.enter_context(_forward(module, run, here, alive))
         stack.callback(audit.release)
-        yield audit
+        try:
+            yield audit
+        except Exception as error:
+            if (name := audit.refusing(error)) is None:
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"{name}, a custom autograd Function of this model, refuses the backward pass ({reason}): what lies before it "
+                "cannot be explained; write it with torch operations or map its module class as an atom"
+            ) from error
     if not audit.forwards:
         _logger.warning("nothing was explained: the model's own forward did not run inside the `propagate` block.")
     if strict and audit.uncovered:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lxtlike import propagate
+from lxtlike.errors import InputError
 from lxtlike.methods.leaves import embedding_leaves
 
 
@@ -201,3 +202,27 @@ def test_torchs_own_multihead_attention_is_taken_apart(composite: str, weights: 
         assert audit.ledger(output[0, -1, 2], x * coefficients).relative_error < 1e-14
         found.append(coefficients)
     assert torch.allclose(found[0], found[1], rtol=1e-10, atol=1e-12)
+
+
+def test_a_function_that_refuses_the_backward_pass_is_named() -> None:
+    class Refusing(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: Tensor) -> Tensor:
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx: object, *_: Tensor) -> Tensor:
+            raise AssertionError("only in train mode")
+
+    x = torch.randn(1, 4, 6, dtype=torch.float64, requires_grad=True)
+    model = Written(lambda y, _: Refusing.apply(y))
+    with pytest.raises(InputError, match=r"^Refusing, a custom .* \(only in train mode\)"), propagate(model):
+        torch.autograd.grad(model(x).sum(), x)
+
+    def failing() -> None:
+        with propagate(model):
+            model(x)
+            raise AssertionError("the caller's own")
+
+    with pytest.raises(AssertionError, match="the caller's own"):
+        failing()
