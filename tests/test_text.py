@@ -10,6 +10,7 @@ from tiny_tokenizers import KINDS, LOSSLESS, tokenizer
 
 from lxtlike.errors import InputError
 from lxtlike.text import Token, encode, extend, extend_ids, group, sentences, surfaces, token_ids, words
+from lxtlike.text import cut as cut_text
 
 
 def cut(text: str, kind: str) -> list[tuple[str, str]]:
@@ -355,3 +356,74 @@ def test_generated_ids_beyond_the_vocabulary_say_nothing() -> None:
 def test_runs_of_bytes_are_told_apart() -> None:
     tokens = encode("Paris 🙃.", tokenizer("sentence-piece")).tokens
     assert [token.text for token in tokens[1:]] == ["Paris", " ", "🙃", "🙃", "🙃", "🙃", "."]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(text=TEXTS)
+def test_words_and_sentences_hold_every_token_once(kind: str, text: str) -> None:
+    try:
+        tokens = encode(text, tokenizer(kind)).tokens
+    except InputError:
+        return
+    said = {place for token in tokens for place in range(token.start, token.end)}
+    for granularity in ("word", "sentence"):
+        segments = cut_text(granularity, text, tokens)
+        places = [place for _, start, end in segments for place in range(start, end)]
+        assert places == sorted(set(places))
+        assert {place for place, sign in enumerate(text) if not sign.isspace()} <= set(places)
+        groups = group(tokens, [(start, end) for _, start, end in segments])
+        assert sorted(index for _, indices in groups for index in indices) == list(range(len(tokens)))
+        for number, indices in groups:
+            assert indices or (
+                number is not None and said.isdisjoint(range(segments[number].start, segments[number].end))
+            )
+
+
+# What people write in, and the words to be found in it.
+SCRIPTS = {
+    "I 🙃 you": ["I", "🙃", "you"],
+    "a👩‍❤️‍👨👍🏽🇫🇷1️⃣": ["a", "👩‍❤️‍👨", "👍🏽", "🇫🇷", "1️⃣"],
+    "مرحبا بالعالم، Paris!": ["مرحبا", "بالعالم", "،", "Paris", "!"],
+    "שָׁלוֹם עולם.": ["שָׁלוֹם", "עולם", "."],
+    "日本は cafe\u0301 नमस्ते": ["日", "本", "は", "cafe\u0301", "नमस्ते"],
+    "  a \t\n b\r\n": ["a", "b"],
+    "สวัสดี " + "x" * 300: ["สวัสดี", "x" * 300],
+    "ﬁsh Straße İs ½": ["ﬁsh", "Straße", "İs", "½"],
+}
+WHOLE = [*LOSSLESS, "composed bytes", "decomposed bytes", "canine"]
+WHOLE.remove("sentence-piece, merged")  # says 日本 with one token
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_every_script_has_its_words_with_every_tokenizer(kind: str, text: str) -> None:
+    tokens = encode(text, tokenizer(kind)).tokens
+    found = [text[start:end] for _, start, end in cut_text("word", text, tokens)]
+    # Some tokenizers say several words with one token: then these are one.
+    assert found == SCRIPTS[text] if kind in WHOLE else "".join("".join(found).split()) == "".join(SCRIPTS[text])
+    said = {place for token in tokens for place in range(token.start, token.end)}
+    lost = {sign for place, sign in enumerate(text) if place not in said and not sign.isspace()}
+    assert lost <= {"\u200d"}  # which WordPiece's cleaning takes away
+
+
+def test_words_that_one_token_says_are_one_unit() -> None:
+    text = "日本 is Paris"
+    tokens = encode(text, tokenizer("sentence-piece, merged")).tokens
+    assert [token.token for token in tokens] == ["<s>", "日本", " is", " Paris"]
+    assert [text[start:end] for _, start, end in cut_text("word", text, tokens)] == ["日本", "is", "Paris"]
+    text = "日本 日"
+    tokens = encode(text, tokenizer("sentence-piece, merged")).tokens
+    assert [text[start:end] for _, start, end in cut_text("word", text, tokens)] == ["日本", "日"]
+
+
+def test_marks_that_normalising_takes_belong_to_their_letter() -> None:
+    assert cut("cafe\u0301!", "composed bytes")[3:] == [("<0xC3>", "e\u0301"), ("<0xA9>", "e\u0301"), ("!", "!")]
+    assert cut("cafe\u0301 is", "word-piece")[1:3] == [("cafe", "cafe\u0301"), ("is", "is")]
+    assert cut("é", "decomposed bytes") == [("e", "é"), ("<0xCC>", "é"), ("<0x81>", "é")]
+
+
+def test_unknown_words_of_python_tokenizers_are_told_apart_by_their_number() -> None:
+    assert cut("Nice Dublin , Rome Paris", "python")[1:6] == [
+        *(("ni", "Ni"), ("##ce", "ce"), ("[UNK]", "Dublin"), ("[UNK]", ","), ("[UNK]", "Rome")),
+    ]

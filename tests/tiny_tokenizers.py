@@ -8,13 +8,15 @@ from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import ByT5Tokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, CanineTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
 
 CORPUS = ["The capital of France is Paris. Paris is in France, don't you know?", "hello wörld 🙂 日本 שלום"] * 4
 
 
-def _byte_level(trim: bool, prefix: bool) -> PreTrainedTokenizerFast:
+def _byte_level(trim: bool, prefix: bool, normalizer: normalizers.Normalizer | None = None) -> PreTrainedTokenizerFast:
     backend = tokenizers.Tokenizer(models.BPE())
+    if normalizer is not None:
+        backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -54,6 +56,32 @@ def _sentence_piece() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>", model_max_length=5
     )
+
+
+def _sentence_piece_bpe() -> PreTrainedTokenizerFast:
+    """As Gemma's: no dummy space, merges, bytes for what is not in the vocabulary."""
+    pieces = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + ["▁", *"Parisn日本"]
+    merges = [("P", "a"), ("i", "s"), ("Pa", "r"), ("Par", "is"), ("▁", "Paris"), ("▁", "is"), ("日", "本")]
+    pieces += ["".join(merge) for merge in merges]
+    vocab = {piece: index for index, piece in enumerate(pieces)}
+    backend = tokenizers.Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend.normalizer = normalizers.Replace(" ", "▁")
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def _end_of_word() -> PreTrainedTokenizerFast:
+    """As CLIP's and the first GPT's: lower case, words end with a mark."""
+    letters = list("abcdefghilnoprstuwy.,!'é日本")
+    merges = [("a", "r"), ("i", "s</w>"), ("p", "ar"), ("par", "is</w>"), ("i", "n</w>")]
+    pieces = ["<unk>", *letters, *(f"{letter}</w>" for letter in letters), *("".join(merge) for merge in merges)]
+    vocab = {piece: index for index, piece in enumerate(pieces)}
+    backend = tokenizers.Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", end_of_word_suffix="</w>"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.BPEDecoder("</w>")
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
 
 
 def _metaspace() -> PreTrainedTokenizerFast:
@@ -132,15 +160,23 @@ KINDS: dict[str, Callable[[], Any]] = {
     "byte-level": lambda: _byte_level(trim=False, prefix=False),
     "byte-level, trimmed": lambda: _byte_level(trim=True, prefix=False),
     "byte-level, trimmed, prefix": lambda: _byte_level(trim=True, prefix=True),
+    "composed bytes": lambda: _byte_level(trim=False, prefix=False, normalizer=normalizers.NFC()),
+    "decomposed bytes": lambda: _byte_level(trim=False, prefix=False, normalizer=normalizers.NFKD()),
     "word-piece": _word_piece,
     "sentence-piece": _sentence_piece,
+    "sentence-piece, merged": _sentence_piece_bpe,
+    "end of word": _end_of_word,
     "metaspace": _metaspace,
     "word-level": _word_level,
     "python": _Python,
     "characters": _Characters,
+    "canine": CanineTokenizer,
     "byt5": ByT5Tokenizer,
 }
-LOSSLESS = [kind for kind in KINDS if kind.startswith("byte-level") or kind in ("sentence-piece", "characters", "byt5")]
+LOSSLESS = [
+    *("byte-level", "byte-level, trimmed", "byte-level, trimmed, prefix", "sentence-piece", "sentence-piece, merged"),
+    *("characters", "byt5"),
+]
 
 
 @cache

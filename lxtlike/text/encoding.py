@@ -14,6 +14,7 @@ Conventions, the same for every tokenizer:
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -103,7 +104,22 @@ def placed(
         end = max(start, end)
         last, position = start, max(position, end)
         tokens.append(Token(index, token_id, surface, text[start:end], start, end, added))
-    return tuple(tokens)
+    return _with_marks(text, tokens)
+
+
+def _with_marks(text: str, tokens: Sequence[Token]) -> tuple[Token, ...]:
+    """Combining marks that normalising dropped, or joined to their letter, belong to the letter's tokens."""
+    covered = bytearray(len(text))
+    for token in tokens:
+        covered[token.start : token.end] = b"\1" * (token.end - token.start)
+    marked = list(tokens)
+    for number, token in enumerate(tokens):
+        end = token.end
+        while token.start < end < len(text) and not covered[end] and unicodedata.category(text[end])[0] == "M":
+            end += 1
+        if end > token.end:
+            marked[number] = replace(token, text=text[token.start : end], end=end)
+    return tuple(marked)
 
 
 def _told_apart(text: str, ids: Sequence[int], spans: Sequence[Span], entries: Entries) -> list[Span]:

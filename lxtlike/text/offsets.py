@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from lxtlike.text.entries import Tokenizer
+from lxtlike.text.segments import words
 
 Span = tuple[int, int]
 
@@ -16,26 +19,34 @@ _PARTS = 6  # tokens that may be parts of one character
 def align(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> list[Span]:
     """Spans in `text` of the tokens `ids` (no special ones among them), in order.
 
-    A token that cannot be found stands for what lies between its neighbours (an unknown word), or for nothing: then its
-    span is empty. Case and accents are ignored only if that finds more tokens.
+    Tokens that cannot be found (unknown words) stand for what lies between their neighbours: for a word each if there are
+    as many words, else all for all of it; where nothing lies, their spans are empty. Case and accents are ignored only
+    if that finds more tokens.
     """
     decode = _Decoder(ids, tokenizer)
     found = _locate(text, decode, lambda character: character)
     if None in found:
         found = max(found, _locate(text, decode, _folded), key=lambda spans: len(spans) - spans.count(None))
-    stops = [len(text)]  # where the next token that was found starts
-    for span in reversed(found):
-        stops.append(stops[-1] if span is None else span[0])
     filled: list[Span] = []
     end = 0
-    for span, stop in zip(found, stops[-2::-1], strict=True):
-        if span is None:
-            gap = text[end:stop]
-            span = (stop - len(gap.lstrip()), end + len(gap.rstrip())) if gap.strip() else (end, end)
-        else:
-            end = span[1]
-        filled.append(span)
+    for lost, run in groupby(found, lambda span: span is None):
+        spans = [span or (0, 0) for span in run]
+        if lost:
+            after = found[len(filled) + len(spans) :]
+            spans = _shared(text, end, after[0][0] if after and after[0] else len(text), len(spans))
+        filled += spans
+        end = spans[-1][1]
     return filled
+
+
+def _shared(text: str, start: int, stop: int, count: int) -> list[Span]:
+    """Spans for tokens of which is only known that they stand for `text[start:stop]` together."""
+    gap = text[start:stop]
+    pieces = [match.span() for match in re.finditer(r"\S+", gap)]
+    for cut in (pieces, words(gap)):
+        if len(cut) == count:
+            return [(start + first, start + last) for first, last in cut]
+    return [(start + pieces[0][0], start + pieces[-1][1]) if pieces else (start, start)] * count
 
 
 def spell(pieces: Sequence[bytes]) -> tuple[str, list[Span]]:
