@@ -76,13 +76,16 @@ def gated_uniform(call: Call) -> Any:
     remembered = call.activated[gate]
     if not gate.shape == up.shape == remembered.ratio.shape:
         return uniform(call)
-    return _GatedProduct.apply(remembered.source, up, gate.detach(), remembered.ratio)  # type: ignore[no-untyped-call]
+    first = next(v for v in call.operands() if isinstance(v, Tensor)) is up
+    return _GatedProduct.apply(remembered.source, up, gate.detach(), remembered.ratio, first)  # type: ignore[no-untyped-call]
 
 
 def gated_constant(call: Call) -> Any:
     """``act(gate) * up`` under CP-LRP (as LXT's cp_LRP): the gate is a constant, all relevance goes through `up`."""
     found = _gate(call)
-    return uniform(call) if found is None else found[0].detach() * found[1]
+    if found is None:
+        return uniform(call)
+    return call.transform_operands(lambda t: t.detach() if t is found[0] else t).run()
 
 
 def constant_denominator(call: Call) -> Any:
@@ -92,15 +95,16 @@ def constant_denominator(call: Call) -> Any:
 
 class _GatedProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, source: Tensor, up: Tensor, gate: Tensor, ratio: Tensor) -> Tensor:
+    def forward(ctx: Any, source: Tensor, up: Tensor, gate: Tensor, ratio: Tensor, up_first: bool) -> Tensor:
         ctx.save_for_backward(gate, up.detach() * ratio)
-        return gate * up
+        # The layout in memory follows the first factor, and with it the kernel that torch takes next.
+        return up * gate if up_first else gate * up
 
     @staticmethod
-    def backward(ctx: Any, *coefficients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *coefficients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         for_up, for_source = ctx.saved_tensors
         half = coefficients[0] / 2
-        return half * for_source, half * for_up, None, None
+        return half * for_source, half * for_up, None, None, None
 
 
 def _gate(call: Call) -> tuple[Tensor, Tensor] | None:

@@ -226,3 +226,18 @@ def test_a_function_that_refuses_the_backward_pass_is_named() -> None:
 
     with pytest.raises(AssertionError, match="the caller's own"):
         failing()
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
+@pytest.mark.parametrize("gate_first", [True, False])
+def test_gated_products_keep_their_layout_in_memory(composite: str, gate_first: bool) -> None:
+    def gated(y: Tensor, x: Tensor) -> Tensor:
+        up, gate = y.transpose(1, 2), nn.functional.silu(x).transpose(1, 2).contiguous()
+        return gate * up if gate_first else up * gate
+
+    torch.manual_seed(0)
+    model = Written(gated)
+    x = torch.randn(2, 4, 6, dtype=torch.float64, requires_grad=True)
+    with propagate(model, composite):
+        patched = model(x).stride()
+    assert patched == model(x.detach()).stride()
