@@ -128,16 +128,17 @@ def _text(scores: Mapping[str, Mapping[str, Score]], rows: int) -> str:
 
 
 def _page(shown: Sequence[Attribution], scores: Mapping[str, Mapping[str, Score]], rows: int) -> str:
-    """Both explanations and the table on one page that needs nothing else and runs no script."""
+    """Both explanations and the table on one page that needs nothing else and runs only the fragments' script."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     from lxtlike import render
-    from lxtlike.render import scale
+    from lxtlike.render import page, scale
 
     environment = Environment(loader=PackageLoader("lxtlike.cli", ""), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("demo.html").render(
         fragments=[Markup(render.fragment(attribution.to_dict())) for attribution in shown],  # escaped there
+        script=page.script_hash(),
         caption=_caption(scores, rows),
         table=_table(scores),
         light=scale.LIGHT,

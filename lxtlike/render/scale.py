@@ -77,6 +77,12 @@ class Theme:
 
 LIGHT = Theme(favour="#ef8a62", against="#67a9cf", ink="#1f2328", paper="#ffffff")
 DARK = Theme(favour="#b2182b", against="#2166ac", ink="#e6edf3", paper="#0d1117")
+# For and against by palette, each on light and on dark paper. One grey has the underline alone for the sign.
+PALETTES = {
+    "red / blue": ((LIGHT.favour, DARK.favour), (LIGHT.against, DARK.against)),
+    "orange / purple": (("#f1a340", "#9c4c06"), ("#a79fd0", "#5b3393")),
+    "one grey": (("#9aa3ad", "#59626c"), ("#9aa3ad", "#59626c")),
+}
 
 
 def contrast(one: str, other: str) -> float:

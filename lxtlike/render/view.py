@@ -9,12 +9,14 @@ from functools import cached_property
 from typing import Any
 
 from lxtlike.errors import InputError
+from lxtlike.render.matrix import summed
 from lxtlike.render.scale import Scale, number, percent
-from lxtlike.version import SCHEMA
+from lxtlike.version import GENERATION_SCHEMA, SCHEMA
 
 # A ledger whose rest is larger than this share of its accounts is not trusted silently (bfloat16 stays below it).
 OPEN_LEDGER = 0.01
 
+_HEADLINE = 120  # characters of a target in it
 _TARGETS = {
     "causal-lm": "Next token",
     "sequence-classification": "Label",
@@ -75,6 +77,11 @@ class Account:
     share: float
 
 
+def _shortened(text: str) -> str:
+    """The beginning of a long `text`, which stands in a headline."""
+    return text if len(text) <= _HEADLINE else text[: _HEADLINE - 1] + "…"
+
+
 def _rows(result: Mapping[str, Any]) -> tuple[Row, ...]:
     tokens = result["tokens"]
     if not result.get("units"):
@@ -129,7 +136,10 @@ def _pieces(text: str, rows: Sequence[Row]) -> Iterator[Piece]:
 
 @dataclass(frozen=True)
 class View:
-    """One result, ready to be lowered. Built by `View.of`; nothing in it is escaped yet."""
+    """One result, ready to be lowered. Built by `View.of`; nothing in it is escaped yet.
+
+    Of a generation it shows the sums over all outputs; `result` then holds those and the `outputs` beside them.
+    """
 
     result: Mapping[str, Any]
     rows: tuple[Row, ...]
@@ -138,25 +148,35 @@ class View:
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> View:
-        """The view of a ``lxtlike/attribution/1`` object.
+        """The view of a ``lxtlike/attribution/1`` or ``lxtlike/generation/1`` object.
 
         Raises:
             InputError: another schema.
         """
         schema = result.get("schema")
-        if schema != SCHEMA:
-            raise InputError(f"cannot render a result with schema {schema!r}; what can be shown is {SCHEMA!r}")
+        if schema == GENERATION_SCHEMA:
+            result = summed(result)
+        elif schema != SCHEMA:
+            known = f"{SCHEMA!r} and {GENERATION_SCHEMA!r}"
+            raise InputError(f"cannot render a result with schema {schema!r}; what can be shown is {known}")
         rows = _rows(result)
         pieces = tuple(_pieces(result["text"], rows))
         coloured = (piece.relevance for piece in pieces if piece.relevance is not None and not piece.special)
         return cls(result, rows, pieces, Scale.of(coloured))
 
     @cached_property
+    def by_token(self) -> View:
+        """The same result not grouped."""
+        return View.of({**self.result, "schema": SCHEMA, "units": None}) if self.result.get("units") else self
+
+    @cached_property
     def headline(self) -> tuple[Word, ...]:
         """The target in words, such as: Next token, " Paris", rather than, " London"."""
         target, task = self.result["target"], self.result["task"]
         kind = "Continuation" if target.get("ids") else _TARGETS.get(task, "Target")
-        words = [Word(kind), Word(target["token"], quoted=True)]
+        if self.outputs:
+            kind = "Generated"
+        words = [Word(kind), Word(_shortened(target["token"]), quoted=True)]
         contrast = target.get("contrast")
         if contrast == "mean":
             words.append(Word("rather than the average one"))
@@ -182,7 +202,14 @@ class View:
         """What kind of number the target's value is."""
         target = self.result["target"]
         name = _VALUES.get(target["objective"], target["objective"])
+        if self.outputs:
+            return f"{name}, sum of {len(self.outputs)} tokens"
         return f"{name} difference" if target.get("contrast") not in (None, "mean") else name
+
+    @property
+    def outputs(self) -> Sequence[Mapping[str, Any]]:
+        """The outputs of a generation; none of any other result."""
+        return self.result.get("outputs") or ()
 
     @property
     def probability(self) -> float | None:
@@ -196,9 +223,9 @@ class View:
 
     @property
     def share(self) -> float | None:
-        """The part of the target's value that the tokens explain; None where the value is 0."""
+        """The part of the target's value that the tokens explain; None where the value is 0 or there is no ledger."""
         ledger = self.result["ledger"]
-        return ledger["tokens"] / ledger["explained"] if ledger["explained"] else None
+        return ledger["tokens"] / ledger["explained"] if ledger and ledger["explained"] else None
 
     @cached_property
     def facts(self) -> tuple[tuple[str, str], ...]:
@@ -237,15 +264,20 @@ class View:
             for u in self.result["audit"]["uncovered"]
         ]
         ledger = self.result["ledger"]
-        if not ledger["relative_error"] <= OPEN_LEDGER:
+        if ledger and not ledger["relative_error"] <= OPEN_LEDGER:
             amount, error = number(ledger["rest"]), percent(ledger["relative_error"])
             found.append(f"The ledger does not close: {amount} ({error} of what was counted) is on no account.")
         return tuple(found)
 
     @cached_property
     def ledger(self) -> tuple[Account, ...]:
-        """The accounts that add up to the explained value; those at exactly zero are left out, tokens and rest stay."""
+        """The accounts that add up to the explained value; those at exactly zero are left out, tokens and rest stay.
+
+        Empty where the result has no ledger.
+        """
         ledger = self.result["ledger"]
+        if not ledger:
+            return ()
         amounts = {name: float(ledger.get(name, 0.0)) for name in _ACCOUNTS}
         total = sum(abs(amount) for amount in amounts.values()) or 1.0
         return tuple(

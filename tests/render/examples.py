@@ -168,3 +168,108 @@ def thousand() -> Result:
     text = " ".join(draw.choice(vocabulary) + ("." if draw.random() < 0.08 else "") for _ in range(930))
     tokens = [token(i, piece, start, draw.gauss(0.01, 0.05) ** 3 * 400) for i, (piece, start) in enumerate(cut(text))]
     return result(text, tokens[:1000])
+
+
+def generation(prompt: str = "", answer: str = "", seed: int = 5) -> Result:
+    """A chat with one document and an answer of about thirty tokens, each output with a row, a ledger and its rivals."""
+    system = "Answer from the document."
+    document = (
+        "The lighthouse of Kap Arkona was built in 1827. Its keeper, Anna Lind, painted it red and wrote three novels."
+    )
+    question = "Who lived there, and what did she write?"
+    chat = [("system", system), ("document 1", document), ("user 1", question)]
+    if prompt:
+        chat = [("user 1", prompt)]
+    answer = answer or "The keeper Anna Lind lived there.\nShe wrote three novels."
+    draw = random.Random(seed)
+    text, tokens, parts = "", [], []
+
+    def add(piece: str, special: bool = False) -> None:
+        nonlocal text
+        tokens.append(token(len(tokens), "" if special else piece, len(text), 0.0, name=piece, special=special))
+        text += "" if special else piece
+
+    for label, content in [*chat, ("assistant 1", answer)]:
+        add(f"<|{label.split()[0]}|>", special=True)
+        parts.append({"label": label, "start": len(text), "end": len(text) + len(content)})
+        if label.startswith("assistant"):
+            first = len(tokens)
+        for piece, _ in cut(content):
+            add(piece)
+    outputs = []
+    for place in range(first, len(tokens)):
+        word = tokens[place]["text"].strip().lower()
+        row = [0.0] * len(tokens)
+        for i in range(place):
+            near = tokens[i]["text"].strip().lower()
+            same = 4.0 if word and near == word and len(word) > 2 else 0.0
+            row[i] = single(same + draw.gauss(0.02, 0.15) + (0.9 if i == place - 1 else 0.0))
+        row[0] = 2.5
+        carried, softmax = sum(row), draw.uniform(1.0, 2.0)
+        ledger = {"positions": 0.0, "biases": 0.0, "softmax": softmax, "epsilon": 0.0, "router": 0.0}
+        outputs.append(
+            {
+                "index": len(outputs),
+                "id": tokens[place]["id"],
+                "token": tokens[place]["token"],
+                "position": place,
+                "value": carried + softmax,
+                "prediction": [
+                    {"id": tokens[place]["id"], "token": tokens[place]["token"], "logit": carried, "prob": 0.8},
+                    {"id": 7, "token": " else", "logit": 0.1, "prob": 0.1},
+                ],
+                "relevance": row,
+                "ledger": {
+                    "explained": carried + softmax,
+                    "tokens": carried,
+                    **ledger,
+                    "special": sum(row[i] for i in range(place) if tokens[i]["special"]),
+                    "rest": 0.0,
+                    "relative_error": 0.0,
+                },
+            }
+        )
+    return {
+        "schema": "lxtlike/generation/1",
+        "model": "example/tiny-llama",
+        "task": "causal-lm",
+        "composite": "attnlrp",
+        "text": text,
+        "objective": "logit",
+        "tokens": [{key: value for key, value in t.items() if key != "relevance"} for t in tokens],
+        "outputs": outputs,
+        "parts": parts,
+        "audit": {"forward_deviation": 0.0, "uncovered": []},
+        "versions": {"lxtlike": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+    }
+
+
+def long_generation(inputs: int, outputs: int) -> Result:
+    """A generation of that many tokens and outputs, with relevance on every token before each output."""
+    draw = random.Random(2)
+    words = ["the", "of", "and", "lighthouse", "in", "is", "you", "that", "it", "keeper", "was", "for", "novels"]
+
+    def many(count: int) -> str:
+        return " ".join(draw.choice(words) + ("." if i % 12 == 11 else "") for i in range(count))
+
+    made = generation(many(round(inputs * 0.92)), many(round(outputs * 0.92)))
+    for output in made["outputs"]:
+        row = [single(draw.gauss(0.0, 1.0) ** 3 / 9) for _ in range(output["position"])]
+        output["relevance"] = row + [0.0] * (len(made["tokens"]) - len(row))
+    return made
+
+
+def layered() -> Result:
+    """`next_token` with relevance after each of six layers, and of their eight heads."""
+    made = next_token()
+    draw = random.Random(4)
+    final = [t["relevance"] for t in made["tokens"]]
+    made["layers"] = [
+        [
+            single(x * (1 - layer / 6) + (sum(final) * layer / 6 if i == len(final) - 1 else 0.0))
+            for i, x in enumerate(final)
+        ]
+        for layer in range(7)
+    ]
+    made["heads"] = [[single(draw.gauss(0.1, 0.8)) for _ in range(8)] for _ in range(6)]
+    return made

@@ -7,12 +7,17 @@ import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import examples
 import pytest
 
 from lxtlike.render import fragment, html
+from lxtlike.render import page as page_module
+from lxtlike.render.groups import runs
 from lxtlike.render.page import FRAGMENT_LIMIT
+from lxtlike.render.view import View
 
 EXAMPLES = [
     examples.next_token,
@@ -21,8 +26,10 @@ EXAMPLES = [
     examples.hostile,
     examples.zero,
     examples.thousand,
+    examples.generation,
+    examples.layered,
 ]
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -51,14 +58,17 @@ class Page(HTMLParser):
 
 
 def spans(page: Page) -> list[dict[str, str]]:
-    return [attributes for tag, attributes in page.elements if tag == "span"]
+    return [attributes for tag, attributes in page.elements if tag in ("a", "button")]
 
 
 @pytest.mark.parametrize("make", EXAMPLES)
 def test_the_text_is_the_text(make: Callable[[], examples.Result]) -> None:
     made = make()
     assert Page(html(made)).inside["text"] == made["text"]
-    assert Page(fragment(made)).inside["text"] == made["text"]
+    inside = Page(fragment(made)).inside
+    assert inside["text"] == made["text"]
+    labels = "".join(f" {piece.label} " for piece in View.of(made).pieces if not piece.text)
+    assert sorted(inside["plain"]) == sorted(made["text"] + labels)
 
 
 @pytest.mark.parametrize("make", [*EXAMPLES, lambda: not_finite()])
@@ -94,8 +104,7 @@ def test_hostile_text_opens_nothing(render: Callable[[examples.Result], str]) ->
     assert {tag for tag, _ in page.elements} - {tag for tag, _ in tame.elements} <= {"bdi"}
     names = {name for _, attributes in page.elements for name in attributes}
     assert not any(name.startswith("on") for name in names)
-    scripts = [tag for tag, _ in page.elements].count("script")
-    assert scripts == (2 if render is html else 0)
+    assert [tag for tag, _ in page.elements].count("script") == 2, "data and code"
 
 
 def test_only_our_script_may_run() -> None:
@@ -118,15 +127,69 @@ def test_sizes() -> None:
 
 
 def test_a_fragment_for_a_very_long_text_keeps_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lxtlike.render.page.FRAGMENT_LIMIT", 100_000)
+    monkeypatch.setattr("lxtlike.render.page.FRAGMENT_LIMIT", 50_000)
     text = "word " * 4_000
     tokens = [examples.token(i, "word", 5 * i, 5.0 if i % 40 == 0 else 1e-6) for i in range(4_000)]
     short = fragment(examples.result(text, tokens))
-    assert len(short.encode()) < 100_000
+    assert len(short.encode()) < 50_000
     assert "99 % of |relevance|" in short
     page = Page(short)
-    assert page.inside["text"] == text
-    assert 90 <= sum(a.get("style") == "--r:1" for a in spans(page)) <= 110
+    assert page.inside["plain"] == text
+    assert 90 <= sum("background-color" in a.get("style", "") for _, a in page.elements) <= 110
+    assert "script" not in {tag for tag, _ in page.elements}
+
+
+def test_a_large_generation_keeps_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = examples.long_generation(600, 60)
+    for output in made["outputs"]:
+        output["relevance"] = [x if i % 20 == 3 else x * 1e-6 for i, x in enumerate(output["relevance"])]
+    whole = html(made)
+    assert "99 %" not in whole
+    monkeypatch.setattr("lxtlike.render.page.PAGE_LIMIT", len(whole) - 10_000)
+    short = html(made)
+    assert len(short) < len(whole) - 10_000
+    assert "largest entries, which hold 99 % of |relevance|" in short
+    packed = json.loads(Page(short).inside["data"])["matrix"]
+    assert packed["sparse"]
+    rows = unpacked(packed)
+    for row, output in zip(rows, made["outputs"], strict=True):
+        largest = max(map(abs, output["relevance"]))
+        assert row == pytest.approx(output["relevance"], abs=0.1 * largest)
+        assert sum(map(abs, row)) == pytest.approx(sum(map(abs, output["relevance"])), rel=0.05)
+
+
+def unpacked(packed: dict[str, Any]) -> list[list[float]]:
+    """The pairs (skip, number) of a sparse matrix as rows."""
+    raw = iter(base64.b64decode(packed["bytes"]))
+    rows = []
+    for scale in packed["scales"]:
+        row = [0.0] * packed["width"]
+        place = 0
+        while place < len(row):
+            place += next(raw)
+            step = next(raw)
+            row[place] = (step - 256 if step > 127 else step) * scale
+            place += 1
+        rows.append(row)
+    assert next(raw, None) is None
+    return rows
+
+
+def test_the_small_script_is_of_this_source() -> None:
+    folder = Path(page_module.__file__).parent / "templates"
+    source = (folder / "page.js").read_bytes()
+    small = (folder / "page.min.js").read_text(encoding="utf-8")
+    assert hashlib.sha256(source).hexdigest() in small.partition("\n")[0], "run scripts/minify_page.py"
+
+
+def test_groups_are_those_of_the_result() -> None:
+    """A dot ends a word of its own, a sentence ends where the continuation begins, and parts are messages."""
+    made = examples.generation()
+    groups = runs(made)
+    assert list(groups) == ["word", "sentence", "message"]
+    assert all(sum(counts) == len(made["tokens"]) for counts in groups.values())
+    assert len(groups["message"]) == 2 * len(made["parts"])  # a mark before each is a group of its own
+    assert "message" not in runs(examples.next_token())
 
 
 def test_a_text_that_no_notebook_holds_is_not_put_there() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxtlike.errors import InputError
+from lxtlike.render.scale import number
 from lxtlike.render.view import View
 
 
@@ -85,5 +86,19 @@ def test_warnings(error: float) -> None:
 
 
 def test_another_schema_is_refused() -> None:
-    with pytest.raises(InputError, match="lxtlike/generation/1"):
-        View.of({"schema": "lxtlike/generation/1"})
+    with pytest.raises(InputError, match="'lxtlike/report/1'; what can be shown is 'lxtlike/attribution/1' and"):
+        View.of({"schema": "lxtlike/report/1"})
+
+
+def test_a_generation_is_the_sum_of_its_outputs() -> None:
+    made = examples.generation()
+    view = View.of(made)
+    rows = [output["relevance"] for output in made["outputs"]]
+    assert [row.relevance for row in view.rows] == pytest.approx([sum(column) for column in zip(*rows, strict=True)])
+    assert view.title.startswith("Generated “The keeper Anna Lind")
+    assert view.result["ledger"]["explained"] == pytest.approx(sum(o["value"] for o in made["outputs"]))
+    assert view.result["ledger"]["relative_error"] < 1e-12
+    assert dict(view.facts)["logit, sum of 12 tokens"] == number(sum(o["value"] for o in made["outputs"]))
+    made["outputs"][3]["ledger"] = None
+    without = View.of(made)
+    assert (without.ledger, without.share, without.warnings) == ((), None, ())
