@@ -198,6 +198,7 @@ class RuleMode(TorchFunctionMode):
         result = func(*args, **kwargs)
         outputs = [t for t in tensors(result) if t.requires_grad]
         if outputs:
+            self.audit.note(_name(func), "no rule")
             self.audit.suspect(_name(func), _REMEDY.format(families=_FAMILIES), outputs)
         return result
 
