@@ -5,9 +5,10 @@ The rules below know names of fields, not families; `tiny_exceptions.py` has the
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -82,14 +83,14 @@ _TOKEN = re.compile(r"(token|_)(id|ids|index)$|^(mask|unk|eos|bos|pad)_index$")
 
 def shrunk(config: Any) -> Any:
     """A tiny config of the same class; kinds of layers and switches stay as they are."""
-    names = {field.name for field in fields(config)}
+    defaults = _defaults(config)
     changes: dict[str, Any] = {}
     filled: dict[str, Any] = {}
     switches: dict[str, Any] = {}
     kept, length = _layers(config)
     taken = SPECIAL
     for name, value in vars(config).items():
-        if name.startswith("_") or name not in names:
+        if name.startswith("_") or name not in defaults:
             continue
         if isinstance(value, hf.PreTrainedConfig):
             changes[name] = shrunk(value)
@@ -116,12 +117,19 @@ def shrunk(config: Any) -> Any:
             changes[name] = value
         elif name == "rope_parameters" and isinstance(value, dict):
             changes[name] = _rope(value)
-    defaults = {field.name: field.default for field in fields(config)}
     # What the class derives from other fields when it is not given, it shall derive from the tiny ones.
     derived = {name for name, value in changes.items() if defaults[name] is None and isinstance(value, int)}
     changes = {name: value for name, value in changes.items() if name not in derived or name.endswith(("_id", "index"))}
     exceptions = EXCEPTIONS.get(config.model_type, {})
     return type(config)(**{**switches, **changes, **filled, **exceptions})
+
+
+def _defaults(config: Any) -> dict[str, Any]:
+    """The fields of a configuration; before transformers 5.2 or so, the parameters of its constructor."""
+    if is_dataclass(config):
+        return {field.name: field.default for field in fields(config)}
+    parameters = inspect.signature(type(config).__init__).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD}
 
 
 def _heads(config: Any) -> Any:

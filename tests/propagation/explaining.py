@@ -28,7 +28,7 @@ def explained(
     inside: Callable[[], Any] = lambda: None,
     **options: Any,
 ) -> torch.Tensor:
-    """Relevance [B, T] of the input tokens for the largest logit; `inside` runs in the block, before the forward."""
+    """Relevance [B, T] of the input tokens for the first logit; `inside` runs in the block, before the forward."""
     return ledgered(model, composite, embeddings=embeddings, inside=inside, **options)[0]
 
 
@@ -45,10 +45,10 @@ def ledgered(
     with propagate(model, composite, **options) as audit:
         inside()
         row, leaves = run(model, embeddings)
-        coefficients = torch.autograd.grad(row.max(), leaves)
+        coefficients = torch.autograd.grad(row[0], leaves)
     parts = [(leaf * c).detach() for leaf, c in zip(leaves, coefficients, strict=True)]
     assert audit.uncovered == []
-    return parts[0].sum(-1), audit.ledger(row.max(), sum(part.sum() for part in parts))
+    return parts[0].sum(-1), audit.ledger(row[0], sum(part.sum() for part in parts))
 
 
 def state(model: nn.Module) -> dict[str, Any]:

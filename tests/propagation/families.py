@@ -94,6 +94,8 @@ _TABLE: dict[str, tuple[str, str, dict[str, object]]] = {
 FAMILIES = sorted(_TABLE)
 EAGER_ONLY = {"gemma2", "bloom", "deberta-v2"}
 """Models that transformers gives no `sdpa` attention (gemma2 of this size asks for soft-capping)."""
+if not hf.T5ForConditionalGeneration._supports_sdpa:  # before transformers 5.1 or so
+    EAGER_ONLY |= {"t5", "t5-gated"}
 
 
 @cache

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers as hf
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -33,6 +34,13 @@ SAMPLE = {
     "image-classification": "vit swin convnext resnet levit poolformer",
     "image-text-to-text": "qwen2_5_vl llava_next mllama aria chameleon",
 }
+OLDEST = hf.__version__.startswith("5.0.")
+OTHERWISE = {
+    "mamba": "its forward differs by one rounding error in float64",
+    "falcon_mamba": "its forward differs by one rounding error in float64",
+    "recurrent_gemma": "its own cache, on by default, cuts the way of relevance under no_grad",
+}
+"""Types that the oldest transformers computes otherwise -> how."""
 CASES = [(mapping, name) for mapping, names in SAMPLE.items() for name in names.split()]
 
 
@@ -56,6 +64,10 @@ def test_forward_is_unchanged_and_the_ledger_closes(mapping: str, name: str) -> 
     if name not in known:
         pytest.skip("the installed transformers does not have this type")
     result = record(mapping, name, known[name])
+    if OLDEST and not result["built"]:
+        pytest.skip(f"the tiny configuration is not one for transformers {hf.__version__}: {result['error']}")
+    if OLDEST and name in OTHERWISE and not closed(result):
+        pytest.xfail(OTHERWISE[name])
     assert closed(result), result.get("error") or result["runs"]
     if mapping == "image-text-to-text":
         assert result["runs"]["attnlrp/float64"]["picture"], result["refused"]
