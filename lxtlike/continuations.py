@@ -76,6 +76,7 @@ def explained_outputs(
         relevance=torch.cat([explained.relevance for explained in found]).float().cpu().numpy(),
         audit=_summary(found[-1]),
         versions=versions(),
+        parts=joined.parts,
     )
 
 
@@ -147,6 +148,7 @@ def explained_span(
         ledger=explained.audit.ledger(value, explained.relevance, special=float(relevance[special].sum())),
         audit=_summary(explained),
         versions=versions(),
+        parts=first.parts,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from lxtlike.loading import load, task_of, unwrapped
 from lxtlike.methods import Explained, lrp
 from lxtlike.targets import MEAN, Choices, Chosen, Span, Target, contrast_of, resolve, values
 from lxtlike.tasks import EXPLAINED
-from lxtlike.text import Encoded, encode, extend, extend_ids, token_ids
+from lxtlike.text import Encoded, Given, Message, chat, encode, extend, extend_ids, named, token_ids
 from lxtlike.version import versions
 
 if TYPE_CHECKING:
@@ -108,13 +109,15 @@ class Explainer:
     @overload
     def explain(
         self,
-        text: str,
+        text: str | list[Message],
         target: str | int | Span | None = None,
         *,
         completion: str | None = None,
         contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
+        chat: bool | Mapping[str, Any] = False,
+        segments: Sequence[Given] | None = None,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> Attribution: ...
@@ -122,33 +125,37 @@ class Explainer:
     @overload
     def explain(
         self,
-        text: list[str] | tuple[str, ...],
+        text: list[str] | tuple[str, ...] | list[list[Message]],
         target: str | int | Span | None = None,
         *,
         completion: str | None = None,
         contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
+        chat: bool | Mapping[str, Any] = False,
+        segments: None = None,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> list[Attribution]: ...
 
     def explain(
         self,
-        text: str | list[str] | tuple[str, ...],
+        text: str | list[Message] | list[str] | tuple[str, ...] | list[list[Message]],
         target: str | int | Span | None = None,
         *,
         completion: str | None = None,
         contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
+        chat: bool | Mapping[str, Any] = False,
+        segments: Sequence[Given] | None = None,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> Attribution | list[Attribution]:
         """Explain one text, or a list of texts in batches (same results, less time).
 
         Args:
-            text: the input; special tokens are added as the tokenizer does.
+            text: the input; special tokens are added as the tokenizer does. Several texts: a list of them.
             target: a token's text or a label (str), an id (int), or None for the model's first choice. A text of several
                 tokens, or a `Span`, is a continuation: explained is the sum over its tokens, in one backward pass.
             completion: the same as ``target=Span(completion)``, for language models.
@@ -157,10 +164,13 @@ class Explainer:
             objective: "logit", "centered", "logprob" or "prob" of the target.
             position: index of the token whose output is read. Default: the last token of a causal model, the first mask of
                 a masked one, the first token whose label is not the most frequent one for token classification.
+            chat: the text is a list of messages, or one user turn, and goes through the tokenizer's chat template. More
+                than True: its options, such as ``{"documents": [...]}`` (see `lxtlike.text.chat`).
+            segments: what the text consists of, ``[(label, start, end), ...]``; `Attribution.by` knows them as parts.
             strict: overrides the explainer's own.
 
         Raises:
-            InputError: empty or too long text, unknown target, position out of range.
+            InputError: empty or too long text, unknown target, position out of range, a chat that has no template.
             NumericalError: NaN in the model's output.
             AuditError: under `strict`.
         """
@@ -171,15 +181,16 @@ class Explainer:
             if target is not None:
                 raise InputError("give a target or a completion, not both")
             target = Span(completion)
-        encoded = [encode(item, self.tokenizer) for item in ([text] if isinstance(text, str) else text)]
+        single = isinstance(text, str) or (bool(chat) and all(isinstance(item, Mapping) for item in text))
+        encoded = [self._encode(item, chat, segments) for item in ([text] if single else text)]
         spans = self._spans(target, contrast)
         if spans:
             if position is not None:
                 raise InputError("a continuation follows the whole text: leave the position out")
             found = [self._explain_span(prompt, spans, objective, strict) for prompt in encoded]
-            return found[0] if isinstance(text, str) else found
+            return found[0] if single else found
         asked = Target(target, contrast, objective, position)  # type: ignore[arg-type]  # no spans are left
-        if isinstance(text, str):
+        if single:
             return self._explain(encoded, asked, strict)[0]
         size = batch_size if self._reading.pads else 1
         chunks = [encoded[start : start + size] for start in range(0, len(encoded), size)]
@@ -189,10 +200,12 @@ class Explainer:
 
     def generate(
         self,
-        text: str,
+        text: str | list[Message],
         *,
         completion: str | None = None,
         objective: str = "logit",
+        chat: bool | Mapping[str, Any] = False,
+        segments: Sequence[Given] | None = None,
         strict: bool | None = None,
         **options: Any,
     ) -> GenerationAttribution:
@@ -201,6 +214,7 @@ class Explainer:
         Args:
             completion: explain this continuation instead of generating one.
             objective: as in `explain`; a token's target is the token itself.
+            chat, segments: as in `explain`.
             options: of the model's own `generate`, such as `max_new_tokens` (20 if not given); greedy unless they say else.
 
         Raises:
@@ -211,7 +225,7 @@ class Explainer:
         self._needs_language_model()
         Target(objective=objective)
         strict = self.strict if strict is None else strict
-        prompt = encode(text, self.tokenizer)
+        prompt = self._encode(text, chat, segments)
         if completion is not None:
             joined = extend(prompt, completion, self.tokenizer)
         else:
@@ -221,6 +235,13 @@ class Explainer:
         found = explained_outputs(self, prompt, joined, objective, strict=strict, compare=compare)
         self._compared = True
         return found
+
+    def _encode(self, text: Any, options: bool | Mapping[str, Any], segments: Sequence[Given] | None) -> Encoded:
+        if options is False:
+            encoded = encode(text, self.tokenizer)
+        else:
+            encoded = chat(text, self.tokenizer, **(options if isinstance(options, Mapping) else {}))
+        return encoded if segments is None else replace(encoded, parts=named(segments, encoded.text))
 
     def _spans(self, *choices: str | int | Span | None) -> list[Span]:
         """Target and contrast as continuations, if one of them is several tokens; empty if each is one choice."""
@@ -314,6 +335,7 @@ class Explainer:
             ledger=replace(explained.ledgers[item], special=float(relevance[special].sum())),
             audit=AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered)),
             versions=versions(),
+            parts=encoded.parts,
         )
 
 

@@ -16,6 +16,7 @@ _TARGET = "What is explained: a token's text or a label; without it, what the mo
 
 def command(
     text: options.Text = None,
+    chat: options.Chat = False,
     model: options.ModelOption = None,
     task: options.Task = "auto",
     target: Annotated[str | None, typer.Option("--target", "-t", metavar="TEXT", help=_TARGET)] = None,
@@ -33,7 +34,7 @@ def command(
         int | None, typer.Option("--position", metavar="N", help="At which token; else the last.")
     ] = None,
     composite: options.Composite = "default",
-    by: Annotated[str, options.choice("--by", ("token", "word", "sentence"), "Relevance per:")] = "token",
+    by: Annotated[str, options.choice("--by", ("token", "word", "sentence", "message"), "Relevance per:")] = "token",
     format: options.Format = None,
     file: options.Output = None,
     device: options.Device = None,
@@ -50,7 +51,7 @@ def command(
     file = file and output.checked(file)
     chosen_target = _text_or_id("--target", target, target_id)
     chosen_contrast = _text_or_id("--contrast", contrast, contrast_id)
-    given = options.read(text)
+    given = options.read(text, chat)
 
     from lxtlike.composites import Composite
     from lxtlike.loading import load, quiet
@@ -75,6 +76,7 @@ def command(
         attribution = explainer.explain(
             given,
             chosen_target,
+            chat=chat,
             completion=completion,
             contrast=chosen_contrast,
             objective=objective,

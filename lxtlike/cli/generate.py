@@ -13,6 +13,7 @@ from lxtlike.cli.exits import one_line
 
 def command(
     text: options.Text = None,
+    chat: options.Chat = False,
     model: options.ModelOption = None,
     new: Annotated[
         int, typer.Option("--max-new-tokens", min=1, metavar="N", help="How many tokens to generate at most.")
@@ -36,7 +37,7 @@ def command(
 ) -> None:
     """Continue TEXT greedily and explain every token: which tokens before it speak for or against it."""
     file = file and output.checked(file)
-    given = options.read(text)
+    given = options.read(text, chat)
 
     from lxtlike.composites import Composite
     from lxtlike.loading import load, quiet
@@ -58,7 +59,9 @@ def command(
             checkpointing=options.CHECKPOINTING[checkpointing],
             name=loaded.name,
         )
-        generation = explainer.generate(given, completion=completion, objective=objective, max_new_tokens=new)
+        generation = explainer.generate(
+            given, chat=chat, completion=completion, objective=objective, max_new_tokens=new
+        )
     for uncovered in generation.audit.uncovered:
         sys.stderr.write(f"warning: {one_line(str(uncovered))}\n")
     output.write(output.rendered(generation, format or output.format_of(file), file, top, color), file)

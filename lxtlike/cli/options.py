@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,6 +39,9 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
 Task = Annotated[str, choice("--task", ("auto", *TASKS), "What the model does; auto: as its config says.")]
 Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text; - reads stdin.", show_default=False)]
 OBJECTIVES = ("logit", "centered", "logprob", "prob")
+Chat = Annotated[
+    bool, typer.Option("--chat", help="TEXT is a JSON list of messages, or one user turn, for the chat template.")
+]
 Objective = Annotated[str, choice("--objective", OBJECTIVES, "Of the target, its:")]
 Format = Annotated[
     str | None,
@@ -84,7 +87,21 @@ Color = Annotated[
 Top = Annotated[int, typer.Option("--top", min=0, metavar="N", help="How many tokens for and against to list.")]
 
 
-def read(text: str | None) -> str:
+def read(text: str | None, chat: bool = False) -> Any:
+    """TEXT, or what stdin holds: a string, or for a `chat` the list of messages that it spells.
+
+    Raises:
+        InputError: there is none, it is not valid UTF-8, or messages that are no JSON.
+    """
+    given = _given(text)
+    if not chat:
+        return given
+    from lxtlike.text import read_messages
+
+    return read_messages(given)
+
+
+def _given(text: str | None) -> str:
     """TEXT, or what stdin holds, without the newline at its end.
 
     Raises:

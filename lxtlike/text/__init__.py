@@ -1,16 +1,17 @@
 """Text to tokens that know where they stand in it, to words and sentences; a target string to token ids."""
 
-from lxtlike.text.chat import chat, read_messages
+from lxtlike.text.chat import Message, chat, read_messages
 from lxtlike.text.encoding import Encoded, Token, encode, token_ids
 from lxtlike.text.entries import Tokenizer, surfaces
 from lxtlike.text.grouping import cut, group
 from lxtlike.text.joining import extend, extend_ids
-from lxtlike.text.parts import Given, Segment
+from lxtlike.text.parts import Given, Segment, named
 from lxtlike.text.segments import sentences, words
 
 __all__ = [
     "Encoded",
     "Given",
+    "Message",
     "Segment",
     "Token",
     "Tokenizer",
@@ -20,6 +21,7 @@ __all__ = [
     "extend",
     "extend_ids",
     "group",
+    "named",
     "read_messages",
     "sentences",
     "surfaces",

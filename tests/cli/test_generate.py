@@ -48,3 +48,13 @@ def test_a_contrast_of_completions(run: Run) -> None:
     result = json.loads(run(*words).out)
     assert len(result["target"]["contrast"]["ids"]) == 2
     assert result["ledger"]["relative_error"] < 1e-3
+
+
+def test_a_chat_needs_a_template_and_messages(run: Run) -> None:
+    ended = run("explain", "hello", "--chat")
+    assert ended.code == 2
+    assert "no chat template" in ended.err
+    ended = run("generate", '[{"role": "user", ', "--chat")
+    assert ended.code == 2
+    assert "JSON list" in ended.err
+    assert ended.err.count("\n") == 1
