@@ -25,7 +25,7 @@ from lxtlike.files import write_whole  # noqa: E402
 from lxtlike.propagation.precision import Float64Casts  # noqa: E402
 
 COMPOSITES = ("attnlrp", "cp-lrp")
-ACCOUNTS = ("explained", "tokens", "positions", "biases", "softmax", "rest")
+ACCOUNTS = ("explained", "tokens", "positions", "biases", "softmax", "router", "rest")
 COLUMNS = ("family", "class", "attention", "composite", *ACCOUNTS, "relative error float64", "float32")
 
 TEXT = """# The ledger of {count} architectures in {variants} variants
@@ -35,8 +35,8 @@ layers, hidden size 32; weights, norms and biases all random): the accounts say 
 close does not depend on training. One input of 9 tokens; explained is the largest logit of the last position, or the
 largest class logit. Of an encoder-decoder, the decoder's inputs count as tokens.
 
-`explained = tokens + positions + biases + softmax + rest`; the accounts `epsilon` and `router` are zero in all rows. The
-numbers are those of float64, where transformers' own casts to float32 go to float64 as well. `relative error` is
+`explained = tokens + positions + biases + softmax + router + rest`; the account `epsilon` is zero in all rows. The numbers
+are those of float64, where transformers' own casts to float32 go to float64 as well. `relative error` is
 |rest| over the sum of the absolute accounts, in float64 and in float32. In every row the patched forward gives the plain
 model's numbers{deviation} and no operation is without a rule{uncovered}. What the accounts mean: [rules](rules.md#the-ledger).
 

@@ -49,13 +49,12 @@ def main() -> None:
         for model_type, class_name in types(mapping).items()
         if not options.only or model_type in options.only
     ]
-    begun, records = time.monotonic(), []
+    records = []
     for record in sweep(jobs, options.workers, options.timeout):
         records.append(record)
         _say(f"[{len(records)}/{len(jobs)}] {_line(record)}")
         if options.json:
             options.json.write_text(json.dumps(records, indent=1), encoding="utf-8")
-    seconds = time.monotonic() - begun
     order = {job: index for index, job in enumerate(jobs)}
     records.sort(key=lambda record: order[record["mapping"], record["type"], record["class"]])
     for line in summary_lines(records):
@@ -63,7 +62,7 @@ def main() -> None:
     if not options.only and mappings == list(MAPPINGS):
         from lxtlike.files import write_whole
 
-        write_whole(options.page, page(records, seconds))
+        write_whole(options.page, page(records))
         _say(f"written: {options.page}")
 
 

@@ -27,6 +27,8 @@ def remark(record: Record) -> str:
     if record.get("error"):
         return str(record["error"]).replace("\n", " ").replace("|", "\\|")[:200]
     runs, found = record["runs"], []
+    if record["mapping"] == "image-text-to-text" and record["type"] in ALONE:
+        found.append(ALONE[record["type"]])
     if refused := record["refused"]:
         found.append("picture refused: " + refused[0].replace("\n", " ").replace("|", "\\|")[:120])
     if runs["cp-lrp/float64"]["silent"]:
@@ -70,31 +72,35 @@ def summary_lines(records: list[Record]) -> list[str]:
 
 
 _ASSISTANT = (
-    "all its layers read the keys and values of another model; its config refuses the tiny form, not tried further"
+    "transformers refuses every config of it: all layers must share keys and values, and those of an unshared layer of each "
+    "kind must exist"
 )
+_TIMM = "needs timm, and timm a torchvision built for the same torch"
 REASONS = {
-    "dinat": "its code needs the natten library",
-    "fast_vlm": "its vision tower needs timm",
-    "perception_lm": "its vision tower needs timm",
-    "gemma3n": "its vision tower needs timm; the text model gemma3n_text is closed",
+    "dinat": "its attention is a kernel of the natten library, which has to be compiled; no rule could look inside",
+    "fast_vlm": f"its vision tower {_TIMM}",
+    "perception_lm": f"its vision tower {_TIMM}",
+    "gemma3n": f"its vision tower {_TIMM}; the text model gemma3n_text is closed",
     "gemma4_assistant": _ASSISTANT,
     "gemma4_unified_assistant": _ASSISTANT,
-    "layoutlmv2": "its code needs the detectron2 library",
-    "mra": "without its CUDA kernel the attention returns zeros that are made to require gradient inside the model: what the "
-    "bias behind them absorbs lies on no way to the input and is not booked",
-    "reformer": "a custom autograd Function spans all layers and refuses a backward pass outside training",
-    "timm_wrapper": "its code needs timm",
+    "layoutlmv2": "its code needs the detectron2 library, which is not on the package index",
+    "reformer": "a custom autograd Function spans all layers and refuses a backward pass outside training; the error says so",
+    "timm_wrapper": f"its code {_TIMM}",
     "yoso": "a custom autograd Function holds the attention; no rule can look inside, and the audit says so",
 }
-"""Model type -> why it stays open or could not be built."""
+ALONE = {
+    "evolla": "its other input is a protein; it has no pictures",
+    "mistral4": "the class in the mapping reads text alone",
+}
+"""Model type -> why it stays open or could not be built; `ALONE`: why it is closed with text alone."""
 
 HEAD = """# Every architecture transformers ships
 
-Written by `scripts/sweep_architectures.py` in {minutes:.0f} minutes with torch {torch} and transformers {transformers}{timm}. For
-every model type of transformers' auto mappings, a tiny random model is built (all weights, biases and norms random; one
-layer of every kind that its configuration lists) and explained under `attnlrp` and `cp-lrp`, in float64 and in float32, with
-eager attention. One input of {length} tokens; explained is the largest logit of the last position, the largest class logit,
-or the largest start logit.
+Written by `scripts/sweep_architectures.py` with torch {torch} and transformers {transformers}{timm}; the types took
+{minutes:.0f} minutes, one after another. For every model type of transformers' auto mappings, a tiny random model is built
+(all weights, biases and norms random; one layer of every kind that its configuration lists) and explained under `attnlrp` and
+`cp-lrp`, in float64 and in float32, with eager attention. One input of {length} tokens; explained is the largest logit of the
+last position, the largest class logit, or the largest start logit.
 
 Relevance is read at the token embeddings (of an encoder-decoder, the encoder's and the decoder's), at the pixels, or at both
 where a model reads text and pictures: the random picture fills as many placeholders as the model asks for, and `tokens` is
@@ -118,10 +124,10 @@ SUMMED = ("tokens", "positions", "biases", "softmax", "router")
 PATCHES = {"attnlrp/patches": "attnlrp patches", "cp-lrp/patches": "cp-lrp patches"}
 
 
-def page(records: list[Record], seconds: float) -> str:
+def page(records: list[Record]) -> str:
     """The whole page, Markdown."""
     text = HEAD.format(
-        minutes=max(seconds / 60, 1),
+        minutes=sum(record.get("seconds", 0.0) for record in records) / 60,
         torch=torch.__version__.partition("+")[0],
         transformers=transformers.__version__,
         timm=f"; timm {version('timm')} was there too" if find_spec("timm") else "",
