@@ -103,6 +103,7 @@ _SINGLE: dict[str, dict[str, Any]] = {
     "nemotron3_diarization": {"chunk_length": 4, "chunk_left_context": 2, "chunk_right_context": 2, "fifo_length": 4},
     "perceiver": {"num_latents": 8, "num_self_attends_per_block": 2, "d_latents": 64, "d_model": 64, "image_size": 16},
     "perception_lm/start": {"vision_config": {**_TIMM, "model_args": {**_TIMM_VIT, "global_pool": ""}}},
+    "poolformer": {"hidden_sizes": [16, 32, 64, 64], "depths": [1, 1, 1, 1]},
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
         "indexer_kv_heads": 1,
@@ -119,6 +120,7 @@ _SINGLE: dict[str, dict[str, Any]] = {
         "num_buckets": 4,
     },
     "ReformerModelWithLMHead": {"is_decoder": True},
+    "resnet": {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 64], "depths": [1, 1, 1, 1]},
     "sam_vision_model": {"global_attn_indexes": [0]},
     "shieldgemma2": {"yes_token_index": 7, "no_token_index": 9},
     "step3p5": {"sliding_window": 4},
