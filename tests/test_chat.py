@@ -215,6 +215,11 @@ def test_tools_and_documents_have_their_parts() -> None:
             chat(turns, chatting(FORGETFUL), **unused)
 
 
+def test_tools_that_say_too_little_are_refused() -> None:
+    with pytest.raises(InputError, match="a tool is neither a JSON schema nor a function with types"):
+        chat("Rain?", chatting(CHATML), tools=[lambda city: city])
+
+
 def test_messages_and_stretches_of_them_can_be_named() -> None:
     turns = [
         turn("user", "2+2?", label="example 1"),

@@ -67,7 +67,7 @@ def chat(
     turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else _checked(messages)
     inputs = {
         "conversation": [{key: value for key, value in turn.items() if key not in _OURS} for turn in turns],
-        "tools": None if tools is None else [_schema(tool) for tool in tools],
+        "tools": _schemas(tools, tokenizer),
         "documents": None if documents is None else list(documents),
     }
     unfinished = turns[-1]["role"] == "assistant" and bool(turns[-1].get("content"))
@@ -120,16 +120,17 @@ def _checked(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [dict(message) for message in messages]
 
 
-def _schema(tool: Any) -> Any:
-    """A tool as JSON schema, made as `apply_chat_template` does of a Python function."""
-    if isinstance(tool, Mapping):
-        return tool
-    from transformers.utils import get_json_schema
-
+def _schemas(tools: Sequence[Any] | None, tokenizer: Tokenizer) -> list[Any] | None:
+    """Tools as JSON schemas: the tokenizer writes those that are Python functions, in a template that shows them."""
+    if tools is None:
+        return None
+    shown = {"chat_template": "{{ tools | tojson }}", "tokenize": False}
     try:
-        return get_json_schema(tool)
+        return list(json.loads(tokenizer.apply_chat_template([{"role": "user"}], tools=list(tools), **shown)))
     except Exception as error:  # kinds of its own, for missing types or descriptions
-        raise InputError(f"the tool {tool!r} is neither a JSON schema nor a documented function: {error}") from error
+        raise InputError(
+            f"a tool is neither a JSON schema nor a function with types and a docstring: {error}"
+        ) from error
 
 
 def _labels(turns: Sequence[Message]) -> list[str]:

@@ -28,6 +28,7 @@ class Entries:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._surfaces: dict[int, str] = {}
         self._bytes: dict[str, int] = {}
         if self._join("Ġ") == " ":
             self._bytes = _gpt2_alphabet()
@@ -50,8 +51,11 @@ class Entries:
 
     def surface(self, token_id: int) -> str:
         """The entry of one id, with bytes that are no whole character written as ``<0xF0>``."""
-        decoded = self._utf8(token_id).decode("utf-8", "surrogateescape")
-        return re.sub("[\udc80-\udcff]", lambda match: f"<0x{ord(match[0]) - 0xDC00:02X}>", decoded)
+        if token_id not in self._surfaces:
+            decoded = self._utf8(token_id).decode("utf-8", "surrogateescape")
+            shown = re.sub("[\udc80-\udcff]", lambda match: f"<0x{ord(match[0]) - 0xDC00:02X}>", decoded)
+            self._surfaces[token_id] = shown
+        return self._surfaces[token_id]
 
     def reads(self, ids: Sequence[int], string: str) -> bool:
         """Whether the entries, one after the other, spell the string."""

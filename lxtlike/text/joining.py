@@ -26,7 +26,7 @@ def extend(encoded: Encoded, completion: str, tokenizer: Tokenizer) -> Encoded:
     """
     ids, spans = within(completion, tokenizer, "the completion")
     prompt = list(encoded.tokens)
-    while prompt[-1].special and prompt[-1].start == prompt[-1].end:
+    while prompt and prompt[-1].special and prompt[-1].start == prompt[-1].end:
         prompt.pop()
     return _joined(replace(encoded, tokens=tuple(prompt)), completion, ids, [False] * len(ids), spans, tokenizer)
 
