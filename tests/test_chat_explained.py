@@ -30,8 +30,10 @@ def test_messages_are_parts_of_every_result(explainer: Explainer) -> None:
     assert [part.label for part in single.parts] == ["system", "template", "user 1", "template"]
     assert math.isclose(sum(single.by("message").relevance), sum(single.relevance), rel_tol=1e-5)
     generation = explainer.generate(CHATS[0], chat=True, max_new_tokens=2)
-    assert generation.parts == single.parts
-    assert explainer.explain(CHATS[0], chat=True, completion=" red ball").parts == single.parts
+    whole = explainer.explain(CHATS[0], chat=True, completion=" red ball")
+    for parts in (generation.parts, whole.parts):
+        assert parts[:-1] == single.parts
+        assert parts[-1].start == len(single.text)  # the continuation is a part of its own
 
 
 def test_a_list_of_chats_is_a_batch(explainer: Explainer) -> None:
