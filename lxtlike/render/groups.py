@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from lxtlike.text import Token, group, sentences, words
+from lxtlike.text.encoding import Token
+from lxtlike.text.grouping import group
 from lxtlike.text.offsets import Span
+from lxtlike.text.segments import sentences, words
 
 Runs = list[int]
 """How many tokens each group has, in order."""
