@@ -11,6 +11,7 @@ from rich.style import Style
 
 from lxtlike.render.flow import lines, named, shortened, visible
 from lxtlike.render.ink import Colors, Ink, Paper, paper
+from lxtlike.render.outputs import outputs
 from lxtlike.render.scale import number, percent
 from lxtlike.render.view import Row, View
 
@@ -31,7 +32,8 @@ def terminal(
     """A result for people at a terminal, ending in a newline. No character of the result is obeyed by the terminal.
 
     Args:
-        result: an object of schema ``lxtlike/attribution/1``.
+        result: an object of schema ``lxtlike/attribution/1`` or ``lxtlike/generation/1``; of the latter the text shows the
+            sums over all outputs, and a list the strongest inputs of each.
         color: False for none, no escape sequence at all; True for what the environment says the terminal has; or which.
         width: columns; below 30 is taken as 30.
         top: how many rows for and how many against the target to list; 0 for none.
@@ -44,6 +46,8 @@ def terminal(
     width = max(30, width)
     ink = Ink.of(color, theme or paper())
     page = [*lines(_head(view), width), [], *_text(view, ink, width), [], *lines(_legend(view, ink), width)]
+    if view.outputs and top > 0:
+        page += [[], *outputs(view, ink, width, top)]
     if top > 0:
         page += [[], *_ranking(view, ink, width, top)]
     page += [[], *lines(_foot(view), width)]
@@ -129,6 +133,8 @@ def _ranked(view: View, ink: Ink, row: Row, column: int) -> list[Run]:
 
 def _foot(view: View) -> Iterator[Run]:
     """The ledger in one line, and what the model would have said."""
+    if not view.ledger:
+        return
     amounts = [
         f"{'-' if account.amount < 0 else '+'} {account.name} {number(abs(account.amount))}" for account in view.ledger
     ]

@@ -1,19 +1,24 @@
-"""Tables: one line for each token, or for each unit where the result is grouped.
+"""Tables: one line for each token, for each unit where the result is grouped, for each output of a generation.
 
 Columns are ``index,id,token,text,start,end,special,relevance``, for units ``index,text,start,end,tokens,relevance``
-(`tokens`: their indices with spaces between). Numbers are raw, in full precision.
+(`tokens`: their indices with spaces between). Of a generation they are ``index,id,token,position,value`` and then one for
+each token, headed by it. Numbers are raw, in full precision.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from lxtlike.render.signs import COMMAND
 
 TOKEN_COLUMNS = ("index", "id", "token", "text", "start", "end", "special", "relevance")
 UNIT_COLUMNS = ("index", "text", "start", "end", "tokens", "relevance")
+OUTPUT_COLUMNS = ("index", "id", "token", "position", "value")
+
+Lines: TypeAlias = tuple[Sequence[Any], Sequence[Sequence[Any]]]
+"""The column names, and the rows."""
 
 _NAMED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
@@ -32,11 +37,22 @@ def tsv(result: Mapping[str, Any]) -> str:
 
 
 def _table(result: Mapping[str, Any], separator: str, guard: Callable[[str], str]) -> str:
+    head, lines = _matrix(result) if "outputs" in result else _list(result)
+    return "".join(separator.join(guard(_field(value)) for value in line) + "\n" for line in (head, *lines))
+
+
+def _list(result: Mapping[str, Any]) -> Lines:
     units = result.get("units")
     columns = UNIT_COLUMNS if units else TOKEN_COLUMNS
     rows = [{**unit, "index": index} for index, unit in enumerate(units)] if units else result["tokens"]
-    lines = [columns, *(tuple(_field(row[column]) for column in columns) for row in rows)]
-    return "".join(separator.join(map(guard, line)) + "\n" for line in lines)
+    return columns, [[row[column] for column in columns] for row in rows]
+
+
+def _matrix(result: Mapping[str, Any]) -> Lines:
+    head = [*OUTPUT_COLUMNS, *(token["token"] for token in result["tokens"])]
+    return head, [
+        [*(output[column] for column in OUTPUT_COLUMNS), *output["relevance"]] for output in result["outputs"]
+    ]
 
 
 def _field(value: Any) -> str:

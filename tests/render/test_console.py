@@ -11,7 +11,14 @@ from lxtlike.render import terminal
 from lxtlike.render.flow import lines, named, shortened, visible
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
-EXAMPLES = [examples.next_token, examples.classifier, examples.words, examples.hostile, examples.zero]
+EXAMPLES = [
+    examples.generation,
+    examples.next_token,
+    examples.classifier,
+    examples.words,
+    examples.hostile,
+    examples.zero,
+]
 
 
 @pytest.mark.parametrize("width", [30, 41, 80, 200])
@@ -116,6 +123,26 @@ def test_signs() -> None:
     assert [named(x) for x in (" Paris", "\n", "  ", "")] == ["Paris", "↵", "␠␠", "∅"]
     assert shortened("abcdef", 4) == "abc…"
     assert shortened("日本語", 4) == "日…"
+
+
+def test_the_strongest_inputs_of_each_output() -> None:
+    page = terminal(examples.generation(), width=60, top=2).splitlines()
+    at = page.index("strongest inputs by output")
+    assert page[at + 4].split() == ["3", "Lind", "7.464", "█Lind", "+3.903", "▃Anna", "+0.903"]
+    assert page[at + 8].split()[:4] == ["7", "↵She", "10.26", "█she"]
+    assert "strongest inputs" not in terminal(examples.generation(), top=0)
+    narrow = terminal(examples.generation(), width=40, top=5).splitlines()
+    assert all(line.count("+") + line.count("-") <= 2 for line in narrow[narrow.index(page[at]) + 1 :][:12])
+    coloured = terminal(examples.generation(), color="truecolor", theme="light")
+    assert "48;2;239;138;98mLind" in coloured
+
+
+def test_a_generation_without_ledgers() -> None:
+    made = examples.generation()
+    made["outputs"][0]["ledger"] = None
+    page = terminal(made)
+    assert "ledger" not in page
+    assert "explained by tokens" not in page
 
 
 def test_snapshots(snapshot: Callable[[str, str], None]) -> None:

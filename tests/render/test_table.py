@@ -39,6 +39,17 @@ def test_tsv_is_one_harmless_line_a_row() -> None:
     assert lines[9].split("\t")[3] == r" a\tb\r\nc"
 
 
+def test_a_generation_is_a_matrix() -> None:
+    made = examples.generation()
+    head, *rows = list(reader.reader(io.StringIO(csv(made), newline="")))
+    assert head[:5] == ["index", "id", "token", "position", "value"]
+    assert head[5:] == [token["token"] for token in made["tokens"]]
+    assert [[float(x) for x in row[5:]] for row in rows] == [output["relevance"] for output in made["outputs"]]
+    lines = tsv(made).splitlines()
+    assert len(lines) == 1 + len(made["outputs"])
+    assert lines[8].split("\t")[2] == r"\nShe"
+
+
 def test_tsv_escapes_the_escape() -> None:
     made = examples.result("\\t", [examples.token(0, "\\t", 0, 1.0)])
     assert tsv(made).splitlines()[1].split("\t")[3] == "\\\\t"
