@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,7 @@ class Layers:
             self.places[-1] = BEHIND
         self.book.place = _INPUT  # what the target keeps is no layer's
         if isinstance(outputs, dict):
+            outputs = copy(outputs)  # it may be the model's own
             for key, value in outputs.items():
                 outputs[key] = transform(value, self._leaving)
             return outputs
@@ -143,21 +145,21 @@ class Layers:
         known = self._copies.get(t)
         if known is not None and known[0] == version:
             return known[1]
-        copy = t.clone()
-        self._measure(copy, (here, PASSES), (self._origin(t), ARRIVES))
-        self._origins[copy] = here
-        self._copies[t] = version, copy
+        own = t.clone()
+        self._measure(own, (here, PASSES), (self._origin(t), ARRIVES))
+        self._origins[own] = here
+        self._copies[t] = version, own
         remembered = self._activated.get(t)
         if remembered is not None and remembered.holds(t):
-            self._activated[copy] = replace(remembered, output_version=copy._version)
-        return copy
+            self._activated[own] = replace(remembered, output_version=own._version)
+        return own
 
     def _leaving(self, t: Tensor) -> Tensor:
         if not t.requires_grad:
             return t
-        copy = t.clone()  # unlike `t` itself, not used inside the model
-        self._measure(copy, (self._origins.get(t, len(self.places) - 1), ARRIVES))
-        return copy
+        own = t.clone()  # unlike `t` itself, not used inside the model
+        self._measure(own, (self._origins.get(t, len(self.places) - 1), ARRIVES))
+        return own
 
     def _measure(self, t: Tensor, *entries: tuple[int, str]) -> None:
         value = t.detach().clone()  # the model may change what it gets
