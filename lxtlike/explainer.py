@@ -118,6 +118,7 @@ class Explainer:
         position: int | None = None,
         chat: bool | Mapping[str, Any] = False,
         segments: Sequence[Given] | None = None,
+        layers: bool = False,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> Attribution: ...
@@ -134,6 +135,7 @@ class Explainer:
         position: int | None = None,
         chat: bool | Mapping[str, Any] = False,
         segments: None = None,
+        layers: bool = False,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> list[Attribution]: ...
@@ -149,6 +151,7 @@ class Explainer:
         position: int | None = None,
         chat: bool | Mapping[str, Any] = False,
         segments: Sequence[Given] | None = None,
+        layers: bool = False,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> Attribution | list[Attribution]:
@@ -167,6 +170,7 @@ class Explainer:
             chat: the text is a list of messages, or one user turn, and goes through the tokenizer's chat template. More
                 than True: its options, such as ``{"documents": [...]}`` (see `lxtlike.text.chat`).
             segments: what the text consists of, ``[(label, start, end), ...]``; `Attribution.by` knows them as parts.
+            layers: read the tokens' relevance behind every layer, too (`Attribution.layers`); not of continuations.
             strict: overrides the explainer's own.
 
         Raises:
@@ -187,14 +191,16 @@ class Explainer:
         if spans:
             if position is not None:
                 raise InputError("a continuation follows the whole text: leave the position out")
+            if layers:
+                raise InputError("layers are read for one token or label, not for a continuation")
             found = [self._explain_span(prompt, spans, objective, strict) for prompt in encoded]
             return found[0] if single else found
         asked = Target(target, contrast, objective, position)  # type: ignore[arg-type]  # no spans are left
         if single:
-            return self._explain(encoded, asked, strict)[0]
+            return self._explain(encoded, asked, strict, layers)[0]
         size = batch_size if self._reading.pads else 1
         chunks = [encoded[start : start + size] for start in range(0, len(encoded), size)]
-        return [attribution for chunk in chunks for attribution in self._explain(chunk, asked, strict)]
+        return [attribution for chunk in chunks for attribution in self._explain(chunk, asked, strict, layers)]
 
     __call__ = explain
 
@@ -277,7 +283,7 @@ class Explainer:
         return found
 
     @torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
-    def _explain(self, batch: list[Encoded], target: Target, strict: bool) -> list[Attribution]:
+    def _explain(self, batch: list[Encoded], target: Target, strict: bool, layers: bool) -> list[Attribution]:
         for encoded in batch:
             check_length(encoded, self.model, self.tokenizer)
         choices = self._reading.choices()
@@ -301,6 +307,7 @@ class Explainer:
             strict=strict,
             compare=strict or not self._compared,
             checkpointing=self.checkpointing,
+            layers=layers,
         )
         self._compared = True
         found = [
@@ -308,7 +315,7 @@ class Explainer:
         ]
         if len(batch) > 1 and any(a.ledger.relative_error > CLOSED for a in found) and self.composite.rules:
             # Where tokens of all items are mixed (experts), what an item absorbed is only known item by item.
-            return [self._explain([encoded], target, strict)[0] for encoded in batch]
+            return [self._explain([encoded], target, strict, layers)[0] for encoded in batch]
         return found
 
     def _attribution(
@@ -316,6 +323,7 @@ class Explainer:
     ) -> Attribution:
         relevance = explained.relevance[item, : len(encoded.tokens)]
         special = torch.tensor([token.special for token in encoded.tokens], device=relevance.device)
+        behind = explained.layers
         return Attribution(
             model=self.name,
             task=self.task,
@@ -336,6 +344,7 @@ class Explainer:
             audit=AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered)),
             versions=versions(),
             parts=encoded.parts,
+            layers=None if behind is None else behind[item, :, : len(encoded.tokens)].float().cpu().numpy(),
         )
 
 

@@ -27,6 +27,8 @@ class Attribution(Saved):
     Attributes:
         tokens: [T], special tokens included.
         relevance: raw (never normalised), read-only float32 [T]; of a result by units [U], theirs.
+        layers: read-only float32 [L + 1, T], the tokens' relevance at the embeddings and behind every layer, where that
+            was asked for.
         parts: what the text consists of (messages, documents), where that is known.
         units: [U] in reading order, or None for a result by token.
         token_relevance: read-only float32 [T], the tokens' relevance also of a result by units.
@@ -51,6 +53,7 @@ class Attribution(Saved):
     audit: AuditSummary
     versions: Mapping[str, str]
     parts: tuple[Segment, ...] = ()
+    layers: NDArray[np.float32] | None = None
     units: tuple[Unit, ...] | None = None
     token_relevance: NDArray[np.float32] = None  # type: ignore[assignment]  # filled in below
 
@@ -63,6 +66,9 @@ class Attribution(Saved):
             object.__setattr__(self, "relevance", own)
         else:
             object.__setattr__(self, "relevance", self.token_relevance)
+        if self.layers is not None:
+            rows = [_read_only(row, names, "token") for row in self.layers]
+            object.__setattr__(self, "layers", _read_only_matrix(rows))
         numbers = {
             "the target's value": [self.target.value],
             "a prediction's logit or probability": [n for c in self.prediction for n in (c.logit, c.prob)],
@@ -116,7 +122,9 @@ class Attribution(Saved):
     def to_dict(self) -> dict[str, Any]:
         """The JSON object ``lxtlike/attribution/1``; with `units`, if the result has them, beside the tokens."""
         relevance = self.token_relevance.tolist()
-        named = {"parts": [part._asdict() for part in self.parts]} if self.parts else {}
+        named: dict[str, Any] = {"parts": [part._asdict() for part in self.parts]} if self.parts else {}
+        if self.layers is not None:
+            named["layers"] = self.layers.tolist()
         units = {} if self.units is None else {"units": [unit.to_dict() for unit in self.units]}
         return {
             "schema": SCHEMA,
@@ -151,6 +159,7 @@ class Attribution(Saved):
             audit=parts.audit(data["audit"]),
             versions=parts.versions(data["versions"]),
             parts=parts.segments(text, data),
+            layers=np.array([list(map(float, row)) for row in data["layers"]]) if "layers" in data else None,
             units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
         )
 
@@ -179,3 +188,9 @@ def _read_only(values: Any, names: Sequence[str], kind: str) -> NDArray[np.float
         raise NumericalError(f"the relevance of {which} is NaN or infinite: it overflows here; try dtype float32")
     array.setflags(write=False)
     return array
+
+
+def _read_only_matrix(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    matrix = np.stack(rows)
+    matrix.setflags(write=False)
+    return matrix

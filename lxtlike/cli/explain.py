@@ -33,6 +33,9 @@ def command(
     position: Annotated[
         int | None, typer.Option("--position", metavar="N", help="At which token; else the last.")
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Relevance behind every layer as well (in JSON and HTML).")
+    ] = False,
     composite: options.Composite = "default",
     by: Annotated[str, options.choice("--by", ("token", "word", "sentence", "message"), "Relevance per:")] = "token",
     format: options.Format = None,
@@ -81,6 +84,7 @@ def command(
             contrast=chosen_contrast,
             objective=objective,
             position=position,
+            layers=layers,
         )
     if by != "token":
         attribution = attribution.by(by)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lxtlike.composites import Composite
 from lxtlike.errors import LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
-from lxtlike.methods.leaves import embedding_leaves
+from lxtlike.methods.leaves import embedding_leaves, layer_outputs
 from lxtlike.propagation import Audit, propagate
 from lxtlike.propagation.surroundings import frozen, owned
 from lxtlike.rules.primitives import Book, wide
@@ -39,6 +39,7 @@ class Explained:
         rows: the rows of logits [R, V] that were read.
         ledgers: one for each item [B].
         audit: complete.
+        layers: [B, L + 1, T], relevance of every position at the embeddings and behind every layer; None if not asked for.
     """
 
     relevance: Tensor
@@ -46,6 +47,7 @@ class Explained:
     rows: Tensor
     ledgers: tuple[Ledger, ...]
     audit: Audit
+    layers: Tensor | None = None
 
 
 def lrp(
@@ -58,6 +60,7 @@ def lrp(
     strict: bool = False,
     compare: bool = False,
     checkpointing: bool | None = None,
+    layers: bool = False,
 ) -> list[Explained]:
     """Relevance of the input tokens: ``R = sum_d e_d c_d`` at the input embeddings (2502.15886; method, section 1).
 
@@ -71,6 +74,7 @@ def lrp(
             of their sum serves all.
         compare: run a plain forward first and measure the patched one's deviation from it.
         checkpointing: see `propagate`.
+        layers: read relevance behind every layer as well.
 
     Raises:
         NumericalError: NaN in the logits, or NaN or inf in the target or in the relevance.
@@ -81,7 +85,7 @@ def lrp(
         with owned(model), frozen(model), torch.no_grad():
             plain = read(model(**inputs))
     with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
-        with embedding_leaves(model) as leaves:
+        with embedding_leaves(model) as leaves, layer_outputs(model, wanted=layers) as hidden:
             audit.book.items = len(inputs["input_ids"])
             rows = read(model(**inputs))
         _check(not bool(rows.isnan().any()), "the model's output is NaN")
@@ -93,17 +97,24 @@ def lrp(
             # Hooks of one target's scalar must not see the passes of another: each gets rows of its own.
             values = scalar(rows.view_as(rows), audit.book)
             _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
-            coefficient = _coefficient(values, leaves, audit, scales, number < len(scalars))
-            relevance = (wide(leaves[0].detach()) * coefficient).sum(-1)
+            relevance, *behind = _relevance(values, leaves, hidden, audit, scales, number < len(scalars))
             _check(bool(relevance.isfinite().all()), "the relevance is NaN or infinite")
             values = values.detach()
             ledgers = tuple(audit.ledger(values[item], relevance[item], item=item) for item in range(len(values)))
-            found.append(Explained(relevance, values, rows.detach(), ledgers, audit))
+            stacked = (
+                torch.stack([relevance, *(r for r in behind if r.shape == relevance.shape)], 1) if layers else None
+            )
+            found.append(Explained(relevance, values, rows.detach(), ledgers, audit, stacked))
     return found
 
 
-def _coefficient(values: Tensor, leaves: list[Tensor], audit: Audit, scales: Sequence[float], again: bool) -> Tensor:
-    """The coefficient at the first leaf, in float32 or wider, with the first of the scales at which nothing overflows."""
+def _relevance(
+    values: Tensor, leaves: list[Tensor], hidden: list[Tensor], audit: Audit, scales: Sequence[float], again: bool
+) -> list[Tensor]:
+    """Relevance ``sum_d x_d c_d`` at the first leaf and at hidden states, in float32 or wider.
+
+    The target is multiplied by the first of the scales at which no coefficient overflows, and they are divided by it.
+    """
     if not values.requires_grad:
         raise LxtlikeError(
             "nothing leads back from the target to the input: an operation on the way has no derivative (a kernel for quantised "
@@ -112,10 +123,14 @@ def _coefficient(values: Tensor, leaves: list[Tensor], audit: Audit, scales: Seq
     for scale in scales:
         last = scale == scales[-1]
         audit.book.scale = scale
-        found = torch.autograd.grad(values.sum() * scale, leaves, retain_graph=again or not last)
+        wanted = [*leaves, *hidden]
+        found = torch.autograd.grad(
+            values.sum() * scale, wanted, retain_graph=again or not last, materialize_grads=True, allow_unused=True
+        )
         if last or all(bool(c.isfinite().all()) for c in found):
             break
-    return wide(found[0]) / scale
+    pairs = [(leaves[0], found[0]), *zip(hidden, found[len(leaves) :], strict=True)]
+    return [(wide(x.detach()) * (wide(c) / scale)).sum(-1).to(leaves[0].device) for x, c in pairs]
 
 
 def _check(fine: bool, what: str) -> None:
