@@ -83,8 +83,8 @@ REASONS = {
     "gemma3n": f"its vision tower {_TIMM}; the text model gemma3n_text is closed",
     "gemma4_assistant": _ASSISTANT,
     "gemma4_unified_assistant": _ASSISTANT,
-    "hrm_text": "its ledger closes, and the audit reports a cut: early cycles run under `torch.no_grad`, and what they add has no "
-    "way back to the input",
+    "hrm_text": "its ledger closes, and the audit reports a cut: early cycles run under `torch.no_grad`, and what they add "
+    "has no way back to the input",
     "layoutlmv2": "its code needs the detectron2 library, which is not on the package index",
     "reformer": "a custom autograd Function spans all layers and refuses a backward pass outside training; the error says so",
     "timm_wrapper": f"its code {_TIMM}",
