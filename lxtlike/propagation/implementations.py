@@ -28,7 +28,7 @@ def written_out(model: nn.Module) -> Iterator[None]:
         InputError: a module whose class is written for one kernel.
     """
     for name, module in model.named_modules():
-        if re.search(r"Fl(ash|ex)Attention", type(module).__name__):
+        if re.search(r"FlashAttention\d|FlexAttention", type(module).__name__):
             raise InputError(
                 f"{name} ({type(module).__name__}) is written for a kernel that no rule can look into: load the model with "
                 "attn_implementation='eager'"

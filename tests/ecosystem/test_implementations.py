@@ -164,3 +164,13 @@ def test_experts_in_all_their_forms(name: str, composite: str) -> None:
         assert close(found, plain)
         assert ledger.relative_error < 1e-5
     assert build(name).config._experts_implementation == "eager"
+
+
+def test_a_model_that_is_called_flash_is_no_kernel() -> None:
+    class OwnV2FlashAttention(nn.Linear):  # MiMoV2Flash has a class of such a name
+        pass
+
+    model = nn.Sequential(OwnV2FlashAttention(2, 2))
+    x = torch.ones(1, 2, requires_grad=True)
+    with propagate(model):
+        assert model(x).requires_grad
