@@ -146,6 +146,8 @@ def test_thoughts_are_part_of_what_was_said() -> None:
     turns = [turn("user", "1"), turn("assistant", "<think>\nHm.\n</think>\n\nOne.")]
     again = [*turns, turn("user", "2")]
     assert said(chat(again, chatting(THINKING))) == [("user 1", "1"), ("assistant 1", "One."), ("user 2", "2")]
+    silent = [turns[0], turn("assistant", "<think>Hm.</think>"), turn("user", "2")]
+    assert said(chat(silent, chatting(THINKING))) == [("user 1", "1"), ("user 2", "2")]
     closed = chat(turns, chatting(THINKING), add_generation_prompt=False)
     assert said(closed) == [("user 1", "1"), ("assistant 1", "<think>\nHm.\n</think>\n\nOne.")]
 

@@ -140,6 +140,10 @@ class _Characters(PreTrainedTokenizer):
 
     vocab_size = 0x110000
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.special_tokens_pattern = "none"
+
     def get_vocab(self) -> dict[str, int]:
         return {}
 

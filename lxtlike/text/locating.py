@@ -63,7 +63,7 @@ _LOST = (
 
 
 def _between(text: str, rendered: str | None, mark: str, single: bool) -> list[Span] | None:
-    """The spans of `text` that stand for the marks in `rendered`; of several things, from the first to the last."""
+    """The spans of `text` that stand for the marks in `rendered`; from the first to the last, if they are not `single`."""
     if rendered is None or (mark not in rendered and rendered != text):
         return None
     pieces = rendered.split(mark)
@@ -93,7 +93,9 @@ def _changed(text: str, rendered: str | None, taken: Sequence[Span]) -> list[Spa
         return None
     start = _alike(text, rendered)
     end = len(text) - _alike(text[start:][::-1], rendered[start:][::-1])
-    return [(start, end)] if start < end and _apart((start, end), taken) else None
+    if start >= end:
+        return []  # of this thing nothing is left
+    return [(start, end)] if _apart((start, end), taken) else None
 
 
 def _alike(one: str, other: str) -> int:
