@@ -36,6 +36,7 @@ _ESCAPED = {
 }
 _SPECIAL = re.compile("|".join(map(re.escape, _ESCAPED)) + "|[^\x00-\x7f]")
 # Engines that read Unicode set a character themselves; pdfTeX, which knows few, gets its number.
+_BREAK = r"\leavevmode\\{}" + "%\n"
 _HEAD = r"""% needs \usepackage{xcolor}
 \begingroup
 \setlength{\fboxsep}{1pt}%
@@ -93,6 +94,8 @@ def _characters(text: str) -> Iterator[str]:
 
 
 def _unicode(character: str) -> str:
+    if "\u00c0" <= character <= "\u00ff" and character not in "ÐÞðþ×÷":  # the letters that its old fonts have
+        return character
     if character in "↵⟨⟩–…·":
         known = {"↵": r"$\hookleftarrow$", "⟨": r"$\langle$", "⟩": r"$\rangle$", "–": r"\textendash{}"}
         return known.get(character) or {"…": r"\dots{}", "·": r"\textperiodcentered{}"}[character]
@@ -100,20 +103,24 @@ def _unicode(character: str) -> str:
 
 
 def _box(view: View, piece: Piece) -> str:
-    """One piece, its newlines as line breaks after it; between tokens spaces may stretch and break."""
+    """One piece in a box for each of its lines; between tokens spaces may stretch and break."""
     if piece.relevance is None:
         return "".join(_between(piece.text))
     if not piece.text:
-        return rf"{{\footnotesize\color{{gray}}[{escaped(named(piece.label))}]}} " + "\n"
-    body, breaks = piece.text.rstrip("\n"), len(piece.text) - len(piece.text.rstrip("\n"))
-    inside = escaped(body + "\n" * breaks)
+        return rf"{{\footnotesize\color{{gray}}{escaped(named(piece.label))}}} " + "\n"
     ratio = 0.0 if piece.special else view.scale.ratio(piece.relevance)
-    if ratio < 0.0:
-        inside = rf"\underline{{{inside}}}"
-    colour = LIGHT.background(ratio)[1:].upper() if ratio else "FFFFFF"
-    box = rf"\textcolor{{gray}}{{{inside}}}" if piece.special else rf"\lxtbox{{{colour}}}{{{inside}}}"
-    wraps = not (body[-1:].isascii() and body[-1:].isalnum())
-    return box + r"\leavevmode\\{}" * breaks + (r"\allowbreak" if wraps and not breaks else "") + "%\n"
+    colour = LIGHT.background(ratio)[1:].upper()
+    lines = piece.text.split("\n")
+    boxes = []
+    for number, line in enumerate(lines, 1):
+        inside = escaped(line + ("\n" if number < len(lines) else ""))
+        if ratio < 0.0:
+            inside = rf"\underline{{{inside}}}"
+        if piece.special:
+            inside = rf"\textcolor{{gray}}{{{inside}}}"
+        boxes.append(rf"\lxtbox{{{colour}}}{{{inside}}}" if inside else "")
+    wraps = not (piece.text[-1:].isascii() and piece.text[-1:].isalnum())
+    return _BREAK.join(boxes) + (r"\allowbreak" if wraps else "") + "%\n"
 
 
 def _between(text: str) -> Iterator[str]:
@@ -121,6 +128,6 @@ def _between(text: str) -> Iterator[str]:
         if part == " ":
             yield r"\space{}" + "%\n"
         elif part == "\n":
-            yield escaped("\n") + r"\leavevmode\\{}" + "%\n"
+            yield escaped("\n") + _BREAK
         elif part:
             yield escaped(part) + "%\n"
