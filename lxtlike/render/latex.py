@@ -112,8 +112,8 @@ def _box(view: View, piece: Piece) -> str:
     colour = LIGHT.background(ratio)[1:].upper()
     lines = piece.text.split("\n")
     boxes = []
-    for number, line in enumerate(lines, 1):
-        inside = escaped(line + ("\n" if number < len(lines) else ""))
+    for count, line in enumerate(lines, 1):
+        inside = escaped(line + ("\n" if count < len(lines) else ""))
         if ratio < 0.0:
             inside = rf"\underline{{{inside}}}"
         if piece.special:

@@ -235,14 +235,13 @@ const draw = () => {
   $("map").hidden = !lines;
   if (!lines) return;
   const wide = canvas.width = lines[0].length, high = canvas.height = lines.length, context = canvas.getContext("2d"), image = context.createImageData(wide, high);
-  const colours = [0, 20].map(i => getComputedStyle($("cells").children[i]).outlineColor.match(/[\d.]+/g)), cells = image.data, gain = 2 ** form.gain.value;
+  const colours = [0, 20].map(i => getComputedStyle($("cells").children[i]).outlineColor.match(/\d+/g)).map(([red, green, blue]) => red | green << 8 | blue << 16), cells = new Uint32Array(image.data.buffer), gain = 2 ** form.gain.value;
   // Special tokens are off the scale here too.
   const off = tokens.map(token => lines !== heads && token.special), ends = lines.map(line => quantile(line.filter((_, i) => !off[i])));
   if (global() || lines === heads) ends.fill(Math.max(...ends));
   let at = 0;
   lines.forEach((line, y) => line.forEach((x, i) => {
-    for (const channel of colours[+(x > 0)]) cells[at++] = channel;
-    cells[at++] = off[i] ? 0 : 255 * Math.min(1, Math.abs(x) * gain / ends[y]) ** .8;
+    cells[at++] = x && !off[i] ? colours[+(x > 0)] | 255 * Math.min(1, Math.abs(x) * gain / ends[y]) ** .8 << 24 : 0;
   }));
   context.putImageData(image, 0, 0);
   styled(canvas, `width:min(100%,${24 * wide}px);min-width:${2 * wide}px;height:${high * clamp(320 / high, 3, 24)}px`);
