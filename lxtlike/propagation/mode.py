@@ -29,6 +29,7 @@ _CUT = (
     "constant, and does not reach the input. Compute it with gradients, or read the map as one of the rest."
 )
 _LEAVES = frozenset({Tensor.requires_grad_, Tensor.requires_grad.__set__})  # type: ignore[attr-defined]
+_PLAIN = {Tensor, torch.nn.Parameter}
 
 
 class RuleMode(TorchFunctionMode):
@@ -81,7 +82,7 @@ class RuleMode(TorchFunctionMode):
                 self._cut_off(result, *args[:1])
             return result
         operation = self.own.get(func) or OPERATIONS.get(func)
-        run = self._kernel if types else self._run
+        run = self._run if _PLAIN.issuperset(types) else self._kernel
         if self.layers is None or (operation is None and isinstance(func, MethodWrapperType)):
             return run(func, args, kwargs, operation)
         inplace = (operation is not None and operation.outplace is not None) or kwargs.get("inplace")
