@@ -132,8 +132,13 @@ def _unviewed(output: Tensor) -> Tensor:
 
 
 def _product(constant: Tensor, c: Tensor) -> Tensor:
-    """``constant * c`` where c is not zero: masks are -inf exactly where no relevance arrives."""
-    return wide(torch.where(c != 0, constant, 0)) * wide(c)
+    """``constant * c`` without what a mask hides: -inf, or about the lowest number there is.
+
+    Where some entries of a row are hidden, no relevance arrives there. Where all are, their coefficients add up to zero, and
+    rounding times the lowest number would be all that is left of it.
+    """
+    seen = (c != 0) & (constant > torch.finfo(constant.dtype).min / 2) if constant.is_floating_point() else c != 0
+    return wide(torch.where(seen, constant, 0)) * wide(c)
 
 
 def _account(call: Call, kind: str, *constants: Any) -> str:

@@ -216,6 +216,23 @@ class TestMaskedRows:
         for spelling in (filled, added):
             self.agrees(measure(spelling, inputs, c, composite, dtype), inputs, c, composite, self.SEEN)
 
+    def test_a_row_that_sees_nothing_and_is_read(self, dtype: torch.dtype, composite: str) -> None:
+        """Its scores are hidden by the lowest number, which must not get into the accounts."""
+        inputs, c = self.inputs(dtype)
+        seen, lowest = torch.tensor(self.SEEN), torch.finfo(dtype).min
+
+        def filled(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return F.softmax((q @ k.mT / 2).masked_fill(~seen, lowest), -1) @ v
+
+        def added(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return F.softmax(q @ k.mT / 2 + torch.where(seen, 0.0, lowest).to(q.dtype), -1) @ v
+
+        for spelling in (filled, added):
+            ledger = measure(spelling, inputs, c, composite, dtype).ledger
+            assert abs(ledger.biases) + abs(ledger.positions) <= 1e-6
+        rest = measure(filled, inputs, c, composite, dtype).ledger.rest
+        assert abs(rest) <= 16 * torch.finfo(dtype).eps * np.abs(c).sum()
+
     def test_eager_with_minus_infinity(self, dtype: torch.dtype, composite: str) -> None:
         inputs, c = self.inputs(dtype)
         seen = self.SEEN.copy()
