@@ -1,6 +1,6 @@
 """How relevance in float32, bfloat16 and float16 agrees with float64: inputs that are hard on purpose, and the measures.
 
-Used by `precision_table.py`, which writes docs/precision.md, and by tests/test_precision.py.
+Used by `precision_table.py`, which writes docs/precision.md, and by tests/test_dtypes.py.
 """
 
 from __future__ import annotations
