@@ -99,10 +99,10 @@ ALONE = {
 HEAD = """# Every architecture transformers ships
 
 Written by `scripts/sweep_architectures.py` with torch {torch} and transformers {transformers}{timm}.
-The types took {minutes:.0f} minutes, one after another. For every model type of transformers' auto mappings, a tiny random model is built
-(all weights, biases and norms random; one layer of every kind that its configuration lists) and explained under `attnlrp` and
-`cp-lrp`, in float64 and in float32, with eager attention. One input of {length} tokens; explained is the largest logit of the
-last position, the largest class logit, or the largest start logit.
+The types took {minutes:.0f} minutes, one after another. For every model type of transformers' auto mappings, a tiny random
+model is built (all weights, biases and norms random; one layer of every kind that its configuration lists) and explained
+under `attnlrp` and `cp-lrp`, in float64 and in float32, with eager attention. One input of {length} tokens; explained is the
+largest logit of the last position, the largest class logit, or the largest start logit.
 
 Relevance is read at the token embeddings (of an encoder-decoder, the encoder's and the decoder's), at the pixels, or at both
 where a model reads text and pictures: the random picture fills as many placeholders as the model asks for, and `tokens` is
@@ -122,7 +122,7 @@ A type counts as **closed** when
 A ledger that closes shows that relevance was conserved, not that each rule was the right one: see [rules](rules.md#the-ledger).
 
 """
-NEED_TIMM = "fast_vlm, gemma3n, perception_lm and timm_wrapper"
+NEED_TIMM = "The types fast_vlm, gemma3n, perception_lm and timm_wrapper"
 RUNS = ("attnlrp/float64", "cp-lrp/float64", "attnlrp/float32", "cp-lrp/float32")
 SUMMED = ("tokens", "positions", "biases", "softmax", "router")
 PATCHES = {"attnlrp/patches": "attnlrp patches", "cp-lrp/patches": "cp-lrp patches"}
@@ -134,7 +134,7 @@ def page(records: list[Record]) -> str:
         minutes=sum(record.get("seconds", 0.0) for record in records) / 60,
         torch=torch.__version__.partition("+")[0],
         transformers=transformers.__version__,
-        timm=f"; {NEED_TIMM} need timm, {version('timm')} here" if find_spec("timm") else "",
+        timm=f".\n{NEED_TIMM} need timm: {version('timm')} here" if find_spec("timm") else "",
         length=LENGTH,
     )
     present = [mapping for mapping in MAPPINGS if any(record["mapping"] == mapping for record in records)]
