@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from lxtlike.text.encoding import Token
-from lxtlike.text.grouping import group
-from lxtlike.text.offsets import Span
-from lxtlike.text.segments import sentences, words
+from lxtlike.text.grouping import cut, group
+from lxtlike.text.parts import Segment
 
 Runs = list[int]
 """How many tokens each group has, in order."""
@@ -21,16 +20,17 @@ def runs(result: Mapping[str, Any]) -> dict[str, Runs]:
     No group holds tokens of the prompt and of the continuation: what they explain differs.
     """
     text = result["text"]
-    parts = [(part["start"], part["end"]) for part in result.get("parts") or ()]
-    found = {"word": words(text), "sentence": sentences(text), **({"message": parts} if parts else {})}
-    return {name: _runs(result, spans) for name, spans in found.items()}
-
-
-def _runs(result: Mapping[str, Any], spans: Iterable[Span]) -> Runs:
     tokens = [Token(*(entry[key] for key in Token.__dataclass_fields__)) for entry in result["tokens"]]
+    found = {name: cut(name, text, tokens) for name in ("word", "sentence")}
+    if result.get("parts"):
+        found["message"] = [Segment(**part) for part in result["parts"]]
     outputs = {output["position"] for output in result.get("outputs") or ()}
+    return {name: _runs(tokens, segments, outputs) for name, segments in found.items()}
+
+
+def _runs(tokens: Sequence[Token], segments: Sequence[Segment], outputs: Collection[int]) -> Runs:
     owner: dict[int, Any] = {}
-    for number, (_, members) in enumerate(group(tokens, list(spans))):
+    for number, (_, members) in enumerate(group(tokens, [(start, end) for _, start, end in segments])):
         owner |= dict.fromkeys(members, number)
     keys = ((owner[index], index in outputs) for index in range(len(tokens)))
     return [len(list(members)) for _, members in groupby(keys)]
