@@ -2,13 +2,17 @@
 
 import json
 import logging
+import math
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_tokenizers import KINDS, tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from lxtlike import Explainer
 from lxtlike.errors import InputError
 from lxtlike.text import Encoded, chat, encode, extend, extend_ids, read_messages
 
@@ -279,3 +283,27 @@ def test_nothing_that_was_given_is_changed() -> None:
     chat(turns, ours)
     assert json.dumps(turns) == before
     assert ours.backend_tokenizer.to_str() == backend
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "sentence-piece, merged", "metaspace", "word-piece", "python", "byt5"])
+def test_an_explained_chat_sums_up_by_every_part(kind: str) -> None:
+    ours = chatting(CHATML, kind)
+    torch.manual_seed(0)
+    size = max(ours.get_vocab().values()) + 1
+    config = LlamaConfig(
+        vocab_size=size, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    explainer = Explainer(LlamaForCausalLM(config).eval(), ours)
+    turns = [turn("system", "Be brief."), turn("user", "Paris 🙃 is in <|im_end|> שלום 日本, cafe\u0301.")]
+    result = explainer.explain(turns, 3, chat=True)
+    total = math.fsum(result.relevance.tolist())
+    assert total == pytest.approx(result.ledger.tokens, rel=1e-5)
+    for granularity in ("word", "sentence", "message", "user", [("system", 0, 30), ("rest", 30, len(result.text))]):
+        units = result.by(granularity).units or ()
+        assert math.fsum(unit.relevance for unit in units) == pytest.approx(total, rel=1e-6)
+        assert sorted(index for unit in units for index in unit.tokens) == list(range(len(result.tokens)))
+    user = [unit for unit in result.by("message").units or () if unit.label == "user 1"]
+    assert [unit.text for unit in user] == [turns[1]["content"]]
+    emoji = [token.index for token in result.tokens if token.text == "🙃"]
+    assert len(emoji) > 2 or kind in ("metaspace", "word-piece", "python")  # which have no bytes
+    assert any(set(emoji) <= set(unit.tokens) for unit in result.by("word").units or ())
