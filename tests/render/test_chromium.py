@@ -213,6 +213,7 @@ def test_granularity_keeps_sums(opened: Opened) -> None:
         choose(page, "text")
         assert page.locator("#text").evaluate("e => e.textContent") == made["text"]
     assert counts == sorted(counts, reverse=True)
+    assert page.locator("#for button").all_inner_texts()[-1] == "system"
     # A sentence is pressed as a whole, whichever of its words is clicked.
     choose(page, "sentence")
     outputs(page).nth(2).click()

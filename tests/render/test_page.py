@@ -187,8 +187,10 @@ def test_groups_are_those_of_the_result() -> None:
     made = examples.generation()
     groups = runs(made)
     assert list(groups) == ["word", "sentence", "message"]
-    assert all(sum(counts) == len(made["tokens"]) for counts in groups.values())
-    assert len(groups["message"]) == 2 * len(made["parts"])  # a mark before each is a group of its own
+    assert sum(groups["word"]) == sum(groups["sentence"]) == len(made["tokens"])  # type: ignore[arg-type]
+    # A mark before each is a group of its own.
+    assert groups["message"][:2] == [1, {"length": 5, "label": "system"}]
+    assert len(groups["message"]) == 2 * len(made["parts"])
     assert "message" not in runs(examples.next_token())
 
 

@@ -69,7 +69,7 @@ const regroup = () => {
   const name = form.by.value, owner = [], nodes = [];
   let next = 0, span, between = [];
   units = (name === "token" ? tokens.map(() => 1) : groups[name] || result.units).map((unit, i) => {
-    const places = unit.tokens || Array.from({length: unit}, () => next++);
+    const places = unit.tokens || Array.from(unit > 0 ? {length: unit} : unit, () => next++);
     for (const place of places) owner[place] = i;
     return {places, label: unit.label || unit.text || words(places), special: places.every(i => tokens[i].special)};
   });
