@@ -1,15 +1,19 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both build .venv first when it is missing or out of date.
+# `make test-oldest` runs the tests with the oldest versions of the ranges in pyproject.toml, in .venv-oldest.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := -m pip install --quiet --disable-pip-version-check --constraint
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-oldest lint clean
 
 demo: .venv/installed
 	$(BIN)/lxtlike demo --output build/demo.html
 
 test: .venv/installed-test lint
 	$(BIN)/python -m pytest
+
+test-oldest: .venv-oldest/installed
+	.venv-oldest/bin/python -m pytest
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -20,16 +24,22 @@ lint: .venv/installed-test
 # torch goes first, alone and pinned: resolved together with the rest, another build of it may be chosen.
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) torch
+	$(BIN)/python $(PIP) constraints.txt torch
 	@touch $@
 
 .venv/installed: .venv/torch pyproject.toml
-	$(PIP) --editable .
+	$(BIN)/python $(PIP) constraints.txt --editable .
 	@touch $@
 
 .venv/installed-test: .venv/installed
-	$(PIP) --editable '.[test]'
+	$(BIN)/python $(PIP) constraints.txt --editable '.[test]'
+	@touch $@
+
+.venv-oldest/installed: constraints-oldest.txt pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python $(PIP) $< torch
+	.venv-oldest/bin/python $(PIP) $< --editable '.[test]'
 	@touch $@
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv .venv-oldest build dist

@@ -244,9 +244,9 @@ def _joins(node: Any, users: Mapping[Any, list[Any]]) -> set[Any]:
 
 
 def _known(node: Any) -> bool:
-    """Whether a custom autograd Function is ours, calls a backward hook, or is inside of an operation that has a rule."""
+    """Whether a custom autograd Function is ours, only calls hooks (FSDP's too), or is inside of an operation with a rule."""
     function: Any = getattr(type(node), "_forward_cls", None)
-    ours = (getattr(function, "__module__", "") or "").startswith("lxtlike.")
+    ours = (getattr(function, "__module__", "") or "").startswith(("lxtlike.", "torch.distributed.fsdp."))
     return ours or function is BackwardHookFunction or _COVERED in node.metadata
 
 

@@ -69,8 +69,10 @@ def propagate(
     table = Composite.parse(composite)
     if unknown is not None and unknown not in RULES:
         raise InputError(f"unknown family {unknown!r} for `unknown`; choose from: {', '.join(RULES)}")
-    if isinstance(model, nn.DataParallel):
-        raise InputError("nn.DataParallel copies the model for every call; pass the model inside it (`model.module`)")
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise InputError(
+            f"{type(model).__name__} wraps the model for training; pass the model inside it (`model.module`)"
+        )
     if any(parameter.is_inference() for parameter in model.parameters()):
         raise InputError(
             "the model's weights were made under torch.inference_mode and cannot be used in a backward pass: load the model "
