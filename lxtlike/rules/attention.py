@@ -7,6 +7,7 @@ AH rule): the attention matrix is a constant.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -89,13 +90,14 @@ def fused_uniform(call: Call) -> Any:
     shares = {"query": for_keys, "key": for_keys, "value": 0.5 if scores else 1.0}
     if biased:
         shares["attn_mask"] = for_scores
-    inputs = {name: _Input(call.get(name), share) for name, share in shares.items()}
-    output = call.having(**{name: entry.alias for name, entry in inputs.items()}, dropout_p=0.0).run()
+    tracked = {name: share for name, share in shares.items() if call.get(name).requires_grad}
+    aliases = {name: scale(call.get(name), share) for name, share in tracked.items()}
+    received = {name: _received(call.get(name), share) for name, share in tracked.items()}
+    output = call.having(**aliases, dropout_p=0.0).run()
     out = keep(output)
     call.book.absorb("softmax", output, lambda c: wide(out()) * wide(c))
-    for entry in inputs.values():
-        if entry.alias.requires_grad:
-            call.book.absorb("softmax", entry.alias, entry.received)
+    for name, alias in aliases.items():
+        call.book.absorb("softmax", alias, received[name])
     return output
 
 
@@ -108,13 +110,7 @@ def fused_constant(call: Call) -> Any:
     return call.having(**constants, dropout_p=0.0).run()
 
 
-class _Input:
-    """An input of the fused kernel: its alias with the scaled coefficient, and what it receives."""
-
-    def __init__(self, x: Tensor, share: float) -> None:
-        self.alias = scale(x, share) if x.requires_grad else x
-        self.share = share
-        self.value = keep(x)
-
-    def received(self, c: Tensor) -> Tensor:
-        return wide(self.value()) * wide(c) * -self.share
+def _received(x: Tensor, share: float) -> Callable[[Tensor], Tensor]:
+    """What an input of the fused kernel receives, as a negative amount, from the coefficient of its alias."""
+    value = keep(x)
+    return lambda c: wide(value()) * wide(c) * -share
