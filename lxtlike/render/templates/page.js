@@ -16,7 +16,7 @@ const styled = (element, style) => (element.setAttribute("style", style), elemen
 const visible = label => label.replace(/[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g, c => c === "\n" ? "↵" : `⟨U+${c.charCodeAt().toString(16).toUpperCase().padStart(4, 0)}⟩`);
 const quoted = label => make("bdi", visible(label), {className: "q"});
 // Digits down to the step where numbers come in steps.
-const number = x => (x > 0 ? "+" : "") + (x == null ? "not a number" : packed || preview?.layer != null ? x.toFixed(clamp(Math.ceil(2 - Math.log10(limit)), 0, 20)) : x.toPrecision(Math.abs(x) < 1 ? 3 : 4));
+const number = x => (x > 0 ? "+" : "") + (packed || preview?.layer != null ? x.toFixed(clamp(Math.ceil(2 - Math.log10(limit)), 0, 20)) : x.toPrecision(Math.abs(x) < 1 ? 3 : 4));
 const percent = x => ` ${(100 * x).toFixed(1)}%`;
 const clamp = (x, low, high) => Math.max(low, Math.min(high, x));
 const add = (places, values) => places.reduce((sum, i) => sum + values[i], 0);
