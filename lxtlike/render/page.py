@@ -52,9 +52,9 @@ def html(result: Mapping[str, Any]) -> str:
 def fragment(result: Mapping[str, Any]) -> str:
     """The result as a piece of HTML for a notebook: the page in a shadow root, with its data, its style and its script.
 
-    The script opens the shadow root where the front end has not (it inserts markup with ``innerHTML``). Where scripts do not
-    run either, the same text is shown with inline colours. Above 2 MB the fragment is no longer interactive, and only the
-    tokens that hold most of |relevance| stay coloured; it says so.
+    The script opens the shadow root. Where scripts do not run or are removed, the same text is shown with inline colours.
+    Above 2 MB the fragment is no longer interactive, and only the tokens that hold most of |relevance| stay coloured; it
+    says so.
 
     Args:
         result: an object of schema ``lxtlike/attribution/1`` or ``lxtlike/generation/1``.
@@ -64,8 +64,8 @@ def fragment(result: Mapping[str, Any]) -> str:
     """
     view = View.of(result)
     attempts: tuple[Callable[[], str], ...] = (
-        lambda: _rendered("fragment.html", view, compact(view.result), plain=view.pieces),
-        lambda: _rendered("fragment.html", view, compact(view.result, KEPT), note=_NOTE, plain=_strongest(view, 0.0)),
+        lambda: _live(view, 1.0, "", view.pieces),
+        lambda: _live(view, KEPT, _NOTE, _strongest(view, 0.0)),
         lambda: _rendered("static.html", view, None, note=_STATIC, plain=_strongest(view, KEPT)),
         lambda: _rendered("static.html", view, None, note="too long to colour", plain=_strongest(view, 0.0)),
     )
@@ -84,7 +84,19 @@ def script_hash() -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
 
 
-def _rendered(template: str, view: View, data: Mapping[str, Any] | None, note: str = "", plain: Any = ()) -> str:
+def _live(view: View, share: float, note: str, plain: Iterable[Piece]) -> str:
+    page = _rendered("shadow.html", view, compact(view.result, share), note=note)
+    return _rendered("fragment.html", view, None, note=note, plain=plain, page=page)
+
+
+def _rendered(
+    template: str,
+    view: View,
+    data: Mapping[str, Any] | None,
+    note: str = "",
+    plain: Iterable[Piece] = (),
+    page: str = "",
+) -> str:
     granularities = ["token", *data["groups"], *(["units"] if view.result.get("units") else [])] if data else []
     extra = [name for name in ("layers", "heads") if view.result.get(name)]
     return markup.encodable(
@@ -95,6 +107,7 @@ def _rendered(template: str, view: View, data: Mapping[str, Any] | None, note: s
             data=data,
             note=note,
             plain=plain,
+            page=page,
             stretches=markup.stretches(view),
             views=["text", "table", *(["matrix"] if view.outputs else []), *extra],
             layers="layers" in extra,

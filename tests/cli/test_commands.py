@@ -78,7 +78,7 @@ def test_demo_writes_its_page(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     assert "2 held-out sentences, 1 of them answered rightly" in ended.out
     assert "Next token" in ended.out
     page = Path("build/demo.html").read_text()
-    assert page.count("<template shadowrootmode") == 2
+    assert page.count('<div class="lxtlike">') == 2
     assert "input-x-gradient" in page
     assert page.count("<script>") == 2
     assert page.count("script-src 'sha256-") == 1

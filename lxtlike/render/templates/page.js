@@ -3,10 +3,9 @@
 const host = script.parentNode;
 let root = document;
 if (host.className === "lxtlike") {
-  // In a notebook: the parser has opened the shadow root, or it is opened here.
-  root = host.shadowRoot || host.attachShadow({mode: "open"});
-  const template = host.querySelector("template");
-  if (template) root.append(template.content);
+  // In a notebook the page is a string in the script before this one.
+  root = host.attachShadow({mode: "open"});
+  root.innerHTML = JSON.parse(script.previousElementSibling.textContent);
 }
 const $ = id => root.getElementById(id), page = $("page"), text = $("text"), form = $("controls"), canvas = $("heat");
 const {groups, matrix: packed, ...result} = JSON.parse($("data").textContent), points = [...result.text], outputs = result.outputs || [];
