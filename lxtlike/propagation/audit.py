@@ -14,7 +14,7 @@ from lxtlike.ledger import LayerLedger, Ledger, Uncovered
 from lxtlike.propagation import stack
 from lxtlike.propagation.book import AccountBook
 from lxtlike.propagation.layers import Layers
-from lxtlike.propagation.report import Check, report
+from lxtlike.propagation.report import AND, Check, report
 from lxtlike.rules.call import tensors
 
 _COVERED = "lxtlike.covered"
@@ -55,7 +55,7 @@ class Audit:
         self._backwards: dict[Any, str] = {}
         self._release: list[Callable[[], None]] = []
         self._ends: list[tuple[Uncovered, list[bool]]] = []
-        self._trace: dict[str, dict[str, str]] | None = {} if trace else None
+        self._trace: dict[str, dict[str, dict[str, None]]] | None = {} if trace else None
 
     @property
     def uncovered(self) -> list[Uncovered]:
@@ -130,13 +130,19 @@ class Audit:
         return self.forward_deviation
 
     def rules(self) -> dict[str, dict[str, str]]:
-        """Module path -> operation -> rule, of what ran on the relevance path (only with ``propagate(..., trace=True)``)."""
-        return {module: dict(rules) for module, rules in (self._trace or {}).items()}
+        """Module path -> operation -> rule, of what ran on the relevance path (only with ``propagate(..., trace=True)``).
+
+        An operation that ran by several rules, in several calls, has them all, joined by `AND`.
+        """
+        return {
+            module: {operation: AND.join(rules) for operation, rules in operations.items()}
+            for module, operations in (self._trace or {}).items()
+        }
 
     def note(self, operation: str, rule: str) -> None:
         """Remember which rule an operation got, when tracing."""
         if self._trace is not None:
-            self._trace.setdefault(self._where(), {})[operation] = rule
+            self._trace.setdefault(self._where(), {}).setdefault(operation, {})[rule] = None
 
     def suspect(self, operation: str, remedy: str, outputs: Iterable[Tensor]) -> None:
         """Report an operation if relevance comes by one of its outputs."""

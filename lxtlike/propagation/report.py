@@ -12,6 +12,9 @@ from lxtlike.ledger import ACCOUNTS, LayerLedger, Ledger, Uncovered
 LIMITS = {"float64": 1e-8, "float32": 1e-3}
 """The largest relative error with which a ledger is taken to close. In half precision it is shown, not judged."""
 
+AND = " + "
+"""Between the rules of one operation that ran by several."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -71,7 +74,7 @@ def grouped(rules: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[int, str]
     groups: dict[str, tuple[int, str]] = {}
     for module, operations in rules.items():
         by_rule: dict[str, list[str]] = {}
-        for operation, rule in operations.items():
+        for operation, rule in ((name, rule) for name, rules in operations.items() for rule in rules.split(AND)):
             if not rule.startswith("structure"):
                 by_rule.setdefault(rule, []).append(operation)
         text = "; ".join(f"{', '.join(names)} → {rule}" for rule, names in by_rule.items())

@@ -333,3 +333,10 @@ def test_a_leaf_whose_relevance_nobody_asks_for_is_reported() -> None:
             torch.autograd.grad(model(x, y), asked)
         assert sorted(found.operation for found in audit.uncovered) == sorted(f"a leaf of shape {s}" for s in missing)
         assert not x._backward_hooks
+
+
+def test_an_operation_that_ran_by_several_rules_has_them_all() -> None:
+    model = Function(lambda x: F.silu(x) * x * (x + 1))
+    _, audit = explained(model, torch.randn(1, 3, requires_grad=True), trace=True)
+    assert audit.rules()[""]["mul"] == "gated-product: uniform + product: uniform"
+    assert "mul → gated-product: uniform; mul → product: uniform" in audit.report()
