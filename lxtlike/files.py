@@ -6,18 +6,19 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, content: str) -> None:
-    """Write text in UTF-8 under a temporary name beside `path`, then rename it; what is there is replaced at once.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write bytes, or text in UTF-8, under a temporary name beside `path`, then rename it; what is there is replaced at once.
 
     A link keeps pointing to its file; a device or a pipe is written to directly. Raises OSError, and leaves nothing then.
     """
     path = path.resolve()
+    data = content.encode("utf-8") if isinstance(content, str) else content
     if path.exists() and not path.is_file():
-        path.write_text(content, encoding="utf-8")
+        path.write_bytes(data)
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(content, encoding="utf-8", newline="")
+        temporary.write_bytes(data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

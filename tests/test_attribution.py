@@ -374,3 +374,11 @@ def test_views(result: Attribution) -> None:
 def test_terminal_escapes_in_a_text_are_not_obeyed() -> None:
     text = "a\x1b[31mb"
     assert "\x1b" not in repr(attribution(text, tokens_of(text, (0, 1), (1, 2), (2, 7)), [0.0, 1.0, -1.0, 2.0, 0.0]))
+
+
+def test_plots_and_latex(result: Attribution) -> None:
+    pytest.importorskip("matplotlib")
+    assert type(result.plot()).__name__ == "Figure"
+    with pytest.raises(InputError, match="has no layers"):
+        result.plot("layers")
+    assert "\\colorbox" in result.to_latex()

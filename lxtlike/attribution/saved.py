@@ -68,6 +68,27 @@ class Saved(ABC):
 
         return render.csv(self.to_dict())
 
+    def to_latex(self) -> str:
+        """A fragment for LaTeX (with the package xcolor) that compiles as it is."""
+        from lxtlike import render
+
+        return render.latex(self.to_dict())
+
+    def plot(self, kind: str | None = None, top: int = 20) -> Any:
+        """A `matplotlib.figure.Figure`, which notebooks show and `savefig` writes.
+
+        Args:
+            kind: ``bars``, ``matrix``, ``layers`` or ``heads``; see `lxtlike.render.drawing`.
+            top: how many tokens the bars show.
+
+        Raises:
+            InputError: an unknown kind, or one that the result has no numbers for.
+            LxtlikeError: matplotlib is not installed.
+        """
+        from lxtlike import render
+
+        return render.drawing(self.to_dict(), kind, top)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result as JSON; a file that is there is replaced at once, when the new one is complete.
 

@@ -47,7 +47,7 @@ Format = Annotated[
     str | None,
     choice(
         "--format",
-        ("text", "json", "csv", "html"),
+        ("text", "json", "html", "csv", "png", "latex"),
         "Without it: as FILE is called, else text on a terminal and TSV in a pipe.",
     ),
 ]

@@ -15,7 +15,7 @@ from lxtlike.files import write_whole
 if TYPE_CHECKING:
     from lxtlike.attribution.saved import Saved
 
-_BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
+_BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html", ".png": "png", ".tex": "latex"}
 
 
 def checked(output: Path, *, make_folder: bool = False) -> Path:
@@ -38,20 +38,25 @@ def checked(output: Path, *, make_folder: bool = False) -> Path:
     return output
 
 
-def write(data: str, output: Path | None) -> None:
-    """Write `data`, ended by a newline, to the file `output` or, where that is None, to stdout.
+def write(data: str | bytes, output: Path | None) -> None:
+    """Write `data` to the file `output` or, where that is None, to stdout; text ends with a newline.
 
     A file or pipe gets UTF-8 whatever the locale, a terminal what it can show. What cannot be encoded (half a surrogate
     pair in the name of a file) becomes an escape, which JSON reads back.
     """
     terminal = output is None and sys.stdout.isatty()
-    encoding = (terminal and sys.stdout.encoding) or "utf-8"
-    content = (data if data.endswith("\n") else data + "\n").encode(encoding, "backslashreplace")
+    if isinstance(data, bytes):
+        if terminal:
+            raise InputError("a picture is not for a terminal: give a file with -o FILE, or a pipe")
+        content = data
+    else:
+        encoding = (terminal and sys.stdout.encoding) or "utf-8"
+        content = (data if data.endswith("\n") else data + "\n").encode(encoding, "backslashreplace")
     if output is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
     else:
-        write_whole(output, content.decode(encoding))
+        write_whole(output, content)
 
 
 def colours(color: str, output: Path | None) -> bool | Literal["truecolor", "256"]:
@@ -77,12 +82,18 @@ def format_of(file: Path | None) -> str:
     return "text" if sys.stdout.isatty() else "tsv"
 
 
-def rendered(result: Saved, format: str, file: Path | None, top: int, color: str) -> str:
-    """A result in one of the formats."""
+def rendered(result: Saved, format: str, file: Path | None, top: int, color: str) -> str | bytes:
+    """A result in one of the formats.
+
+    Raises:
+        LxtlikeError: a picture is wanted and matplotlib is not installed.
+    """
     from lxtlike import render
 
     if format == "json":
         return result.to_json()
     if format == "text":
         return render.terminal(result.to_dict(), color=colours(color, file), width=columns(), top=top)
-    return {"csv": render.csv, "tsv": render.tsv, "html": render.html}[format](result.to_dict())
+    if format == "png":
+        return render.figure(result.to_dict(), "png", top=max(top, 1))
+    return {"csv": render.csv, "tsv": render.tsv, "html": render.html, "latex": render.latex}[format](result.to_dict())

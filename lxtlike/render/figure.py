@@ -26,32 +26,44 @@ _COLUMNS = 60  # tokens a heat map names below itself
 def figure(result: Mapping[str, Any], format: str = "png", kind: str | None = None, top: int = 20) -> bytes:
     """A figure of a result, as the bytes of a file.
 
+    Args:
+        format: ``png``, ``svg`` or ``pdf``.
+        result, kind, top: as in `drawing`.
+
+    Raises:
+        InputError: as `drawing`, or an unknown format.
+        LxtlikeError: matplotlib is not installed.
+    """
+    if format not in FORMATS:
+        raise InputError(f"figure format {format!r} is unknown: use {', '.join(FORMATS)}")
+    return _saved(drawing(result, kind, top), format)
+
+
+def drawing(result: Mapping[str, Any], kind: str | None = None, top: int = 20) -> Any:
+    """A figure of a result, as a `matplotlib.figure.Figure`.
+
     Drawn without `pyplot`: no window, no state and no setting of matplotlib is changed. Text is set as it is, never read as
     formulas.
 
     Args:
         result: an object of schema ``lxtlike/attribution/1`` or ``lxtlike/generation/1``.
-        format: ``png``, ``svg`` or ``pdf``.
         kind: ``bars`` (the strongest tokens in reading order), ``layers`` (layers x tokens), ``heads`` (layers x heads) or
             ``matrix`` (outputs x tokens); None takes the matrix of a generation and bars of anything else.
         top: how many tokens the bars show.
 
     Raises:
-        InputError: an unknown format or kind, one that the result has no numbers for, or another schema.
+        InputError: an unknown kind, one that the result has no numbers for, or another schema.
         LxtlikeError: matplotlib is not installed.
     """
     view = View.of(result)
     kind = kind or ("matrix" if view.outputs else "bars")
-    if format not in FORMATS:
-        raise InputError(f"figure format {format!r} is unknown: use {', '.join(FORMATS)}")
     if kind not in KINDS:
         raise InputError(f"figure kind {kind!r} is unknown: use {', '.join(KINDS)}")
     if kind == "matrix" and not view.outputs:
         raise InputError("this result has no matrix: only a generation has one")
     if kind in ("layers", "heads") and not view.result.get(kind):
         raise InputError(f"this result has no {kind}: ask for them when explaining")
-    drawn = _bars(view, top) if kind == "bars" else _map(view, kind)
-    return _saved(drawn, format)
+    return _bars(view, top) if kind == "bars" else _map(view, kind)
 
 
 def _bars(view: View, top: int) -> Any:

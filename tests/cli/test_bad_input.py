@@ -20,7 +20,10 @@ WRONG_USAGE: list[tuple[list[str], list[str]]] = [
     (["explain", TEXT, "--taget", "red"], ["no option --taget", "did you mean --target?"]),
     (["explain", "-5 degrees"], ["no option", "goes after --"]),
     (["explain", "the", "box"], ["unexpected extra argument", "box", "quotes"]),
-    (["explain", TEXT, "--format", "jsn"], ["--format 'jsn'", "text, json, csv, html", "did you mean json?"]),
+    (
+        ["explain", TEXT, "--format", "jsn"],
+        ["--format 'jsn'", "text, json, html, csv, png, latex", "did you mean json?"],
+    ),
     (["explain", TEXT, "--task", "lm"], ["--task 'lm'", "auto, causal-lm, sequence-classification"]),
     (["explain", TEXT, "--by", "char"], ["--by 'char'", "token, word, sentence"]),
     (["explain", TEXT, "--objective", "logits"], ["--objective 'logits'", "centered", "did you mean logit?"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,3 +59,10 @@ def test_a_chat_needs_a_template_and_messages(run: Run) -> None:
     assert ended.code == 2
     assert "JSON list" in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_pictures_and_latex(run: Run) -> None:
+    assert run("explain", TEXT, "-o", "a.png")[::2] == (0, "")
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+    assert run("generate", TEXT, "--max-new-tokens", "2", "-o", "g.tex")[::2] == (0, "")
+    assert "\\colorbox" in Path("g.tex").read_text()
