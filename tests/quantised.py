@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,9 +25,28 @@ def bundled(name: str) -> Explainer:
     return Explainer.from_pretrained(name)
 
 
+@cache
+def _unpacking() -> None:
+    """Have optimum-quanto compile its unpacking of 4 bits, which it does at the first use.
+
+    Raises:
+        ImportError: it cannot be compiled here (no C++ compiler, no ninja, no headers of Python).
+    """
+    from optimum.quanto.library.extensions.cpp import ext
+
+    for lock in Path(ext.build_directory).glob("lock"):
+        lock.unlink()  # of a build that was killed: torch would wait for it forever
+    try:
+        torch.ops.quanto.unpack(torch.zeros(4, dtype=torch.uint8), 4)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        raise ImportError("optimum-quanto cannot compile its unpacking of 4 bits here") from error
+
+
 def _quanto(model: nn.Module, bits: int) -> None:
     import optimum.quanto as library
 
+    if bits == 4:
+        _unpacking()
     library.quantize(model, weights=getattr(library, f"qint{bits}"), exclude="lm_head")
     library.freeze(model)
 
@@ -56,7 +77,7 @@ LIBRARIES: dict[str, Callable[[nn.Module, int], None]] = {
     "torchao": _torchao,
     "bitsandbytes": _bitsandbytes,
 }
-"""Each raises ImportError where it is not installed.
+"""Each raises ImportError where it is not installed, or cannot run.
 
 Only optimum-quanto is among the test extras: torchao writes to stderr whenever transformers is imported, where the command
 line promises one line, and bitsandbytes is large.

@@ -21,8 +21,8 @@ BITS = pytest.mark.parametrize("bits", [8, 4])
 def twins_or_skip(library: str, bits: int, name: str) -> tuple[Any, Any]:
     try:
         return twins(library, bits, name)
-    except ImportError:
-        pytest.skip(f"{library} is not installed")
+    except ImportError as error:
+        pytest.skip(f"{library} is not to be had: {error}")
 
 
 @COMPOSITES
