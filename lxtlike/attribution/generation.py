@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import index as integer
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from lxtlike.attribution import parts
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget
 from lxtlike.attribution.result import Attribution
-from lxtlike.attribution.saved import Saved
-from lxtlike.errors import InputError, LxtlikeError, NumericalError
+from lxtlike.attribution.saved import Saved, pandas
+from lxtlike.errors import InputError, NumericalError
 from lxtlike.ledger import Ledger
 from lxtlike.text import Segment, Token
 from lxtlike.version import GENERATION_SCHEMA
@@ -239,12 +238,8 @@ class GenerationAttribution(Saved):
         Raises:
             LxtlikeError: pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError as error:
-            raise LxtlikeError("to_pandas needs pandas, which is not here: pip install 'lxtlike[data]'") from error
         names = [output.token for output in self.outputs], [token.token for token in self.tokens]
-        return pandas.DataFrame(self.relevance, index=names[0], columns=names[1])
+        return pandas().DataFrame(self.relevance, index=names[0], columns=names[1])
 
 
 def sum_of(parts: Sequence[tuple[float, Ledger]]) -> Ledger:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from lxtlike.attribution import parts
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
-from lxtlike.attribution.saved import Saved
-from lxtlike.errors import InputError, LxtlikeError, NumericalError
+from lxtlike.attribution.saved import Saved, pandas
+from lxtlike.errors import InputError, NumericalError
 from lxtlike.ledger import Ledger
 from lxtlike.text import Given, Segment, Token, cut, group
 from lxtlike.version import SCHEMA
@@ -169,12 +168,8 @@ class Attribution(Saved):
         Raises:
             LxtlikeError: pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError as error:
-            raise LxtlikeError("to_pandas needs pandas, which is not here: pip install 'lxtlike[data]'") from error
         data = self.to_dict()
-        return pandas.DataFrame(data["tokens"] if self.units is None else data["units"])
+        return pandas().DataFrame(data["tokens"] if self.units is None else data["units"])
 
 
 def _read_only(values: Any, names: Sequence[str], kind: str) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from abc import ABC, abstractmethod
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from lxtlike.errors import InputError, NumericalError
+from lxtlike.errors import InputError, LxtlikeError, NumericalError
 from lxtlike.files import write_whole
 
 Result = TypeVar("Result", bound="Saved")
@@ -120,3 +121,15 @@ class Saved(ABC):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_dict, (self.to_dict(),)
+
+
+def pandas() -> Any:
+    """The module, imported when first needed.
+
+    Raises:
+        LxtlikeError: it is not installed.
+    """
+    try:
+        return importlib.import_module("pandas")
+    except ImportError as error:
+        raise LxtlikeError("to_pandas needs pandas, which is not here: pip install 'lxtlike[data]'") from error

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from lxtlike.cli import options, output
-from lxtlike.cli.exits import one_line
+from lxtlike.cli import options, output, session
 from lxtlike.errors import InputError
 
 _TARGET = "What is explained: a token's text or a label; without it, what the model puts first."
@@ -56,26 +54,17 @@ def command(
     chosen_contrast = _text_or_id("--contrast", contrast, contrast_id)
     given = options.read(text, chat)
 
-    from lxtlike.composites import Composite
-    from lxtlike.loading import load, quiet
-
-    rules = Composite.parse(composite)
-    loaded = load(
-        model, task=task, dtype=dtype, device=device, device_map=device_map, trust_remote_code=trust_remote_code
-    )
-
-    from lxtlike.explainer import Explainer
-
-    with quiet():
-        explainer = Explainer(
-            loaded.model,
-            loaded.tokenizer,
-            composite=rules,
-            task=loaded.task,
-            strict=strict,
-            checkpointing=options.CHECKPOINTING[checkpointing],
-            name=loaded.name,
-        )
+    with session.explaining(
+        model,
+        task=task,
+        composite=composite,
+        device=device,
+        device_map=device_map,
+        dtype=dtype,
+        checkpointing=checkpointing,
+        strict=strict,
+        trust_remote_code=trust_remote_code,
+    ) as explainer:
         attribution = explainer.explain(
             given,
             chosen_target,
@@ -88,9 +77,7 @@ def command(
         )
     if by != "token":
         attribution = attribution.by(by)
-    for uncovered in attribution.audit.uncovered:
-        sys.stderr.write(f"warning: {one_line(str(uncovered))}\n")
-    output.write(output.rendered(attribution, format or output.format_of(file), file, top, color), file)
+    session.show(attribution, format, file, top, color)
 
 
 def _text_or_id(option: str, text: str | None, number: int | None) -> str | int | None:

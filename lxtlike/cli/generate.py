@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from lxtlike.cli import options, output
-from lxtlike.cli.exits import one_line
+from lxtlike.cli import options, output, session
 
 
 def command(
@@ -39,29 +37,18 @@ def command(
     file = file and output.checked(file)
     given = options.read(text, chat)
 
-    from lxtlike.composites import Composite
-    from lxtlike.loading import load, quiet
-
-    rules = Composite.parse(composite)
-    loaded = load(
-        model, task="auto", dtype=dtype, device=device, device_map=device_map, trust_remote_code=trust_remote_code
-    )
-
-    from lxtlike.explainer import Explainer
-
-    with quiet():
-        explainer = Explainer(
-            loaded.model,
-            loaded.tokenizer,
-            composite=rules,
-            task=loaded.task,
-            strict=strict,
-            checkpointing=options.CHECKPOINTING[checkpointing],
-            name=loaded.name,
-        )
+    with session.explaining(
+        model,
+        task="auto",
+        composite=composite,
+        device=device,
+        device_map=device_map,
+        dtype=dtype,
+        checkpointing=checkpointing,
+        strict=strict,
+        trust_remote_code=trust_remote_code,
+    ) as explainer:
         generation = explainer.generate(
             given, chat=chat, completion=completion, objective=objective, max_new_tokens=new
         )
-    for uncovered in generation.audit.uncovered:
-        sys.stderr.write(f"warning: {one_line(str(uncovered))}\n")
-    output.write(output.rendered(generation, format or output.format_of(file), file, top, color), file)
+    session.show(generation, format, file, top, color)
