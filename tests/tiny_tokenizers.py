@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import tokenizers
+from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import ByT5Tokenizer, CanineTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
 
@@ -186,3 +187,33 @@ LOSSLESS = [
 @cache
 def tokenizer(kind: str) -> Any:
     return KINDS[kind]()
+
+
+SIGNS = [
+    "🙂",
+    "👩‍❤️‍👨",
+    "🇫🇷",
+    "👍🏽",
+    "1️⃣",
+    "日",
+    "本",
+    "カ",
+    "שלום",
+    "\u0301",
+    "é",
+    "ß",
+    "Ĳ",
+    "ﬁ",
+    "क्षि",
+    "\u200f",
+    "</s>",
+    "[MASK]",
+]
+TEXTS = st.lists(
+    st.sampled_from(["Paris", " Paris", "is", "go", "ing", "don't", "3.5", ". ", " ", "  ", "\n", "\r\n", "\t", "…"])
+    | st.sampled_from(SIGNS)
+    | st.characters(exclude_categories=["Cs"], exclude_characters="▁"),  # which sentence-piece reads as a space
+    min_size=1,
+    max_size=12,
+).map("".join)
+"""Texts that make tokenizers stumble."""
