@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from lxtlike import Audit, Ledger, propagate
 from lxtlike.propagation.precision import Float64Casts
+from lxtlike.propagation.report import LIMITS
 
 COMPOSITES = ("attnlrp", "cp-lrp")
-CLOSED = 1e-8
+CLOSED = LIMITS["float64"]
 """A ledger is closed when |rest| is at most this part of the summed absolute accounts, in float64."""
 EQUAL = 1e-10
 """The fast lane changes nothing when no relevance differs by more than this part of the largest one, in float64."""

@@ -7,14 +7,13 @@ AH rule): the attention matrix is a constant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lxtlike.rules.call import Call
-from lxtlike.rules.primitives import keep, scale, wide
+from lxtlike.rules.primitives import keep, scale, times, wide
 
 
 def softmax_or_router(call: Call) -> str:
@@ -92,12 +91,10 @@ def fused_uniform(call: Call) -> Any:
         shares["attn_mask"] = for_scores
     tracked = {name: share for name, share in shares.items() if call.get(name).requires_grad}
     aliases = {name: scale(call.get(name), share) for name, share in tracked.items()}
-    received = {name: _received(call.get(name), share) for name, share in tracked.items()}
     output = call.having(**aliases, dropout_p=0.0).run()
-    out = keep(output)
-    call.book.absorb("softmax", output, lambda c: wide(out()) * wide(c))
-    for name, alias in aliases.items():
-        call.book.absorb("softmax", alias, received[name])
+    call.book.absorb("softmax", output, times(output))
+    for name, share in tracked.items():
+        call.book.absorb("softmax", aliases[name], times(call.get(name), -share))
     return output
 
 
@@ -108,9 +105,3 @@ def fused_constant(call: Call) -> Any:
     if isinstance(mask, Tensor):
         constants["attn_mask"] = mask.detach()
     return call.having(**constants, dropout_p=0.0).run()
-
-
-def _received(x: Tensor, share: float) -> Callable[[Tensor], Tensor]:
-    """What an input of the fused kernel receives, as a negative amount, from the coefficient of its alias."""
-    value = keep(x)
-    return lambda c: wide(value()) * wide(c) * -share

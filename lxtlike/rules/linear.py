@@ -6,14 +6,13 @@ constant adds to the output (a bias, a position embedding, an overwritten entry)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lxtlike.rules.call import Call, tensors
-from lxtlike.rules.primitives import keep, substitute, wide
+from lxtlike.rules.primitives import keep, substitute, times, wide
 
 
 def structure(call: Call) -> Any:
@@ -35,15 +34,10 @@ def expanded(call: Call) -> Any:
 
     result = call.transform(alias).run()
     for output in (t for t in tensors(result) if t.requires_grad):
-        call.book.absorb("biases.taylor", output, _relevance(output, 1))
+        call.book.absorb("biases.taylor", output, times(output))
     for x in aliases:
-        call.book.absorb("biases.taylor", x, _relevance(x, -1))
+        call.book.absorb("biases.taylor", x, times(x, -1.0))
     return result
-
-
-def _relevance(x: Tensor, sign: int) -> Callable[[Tensor], Tensor]:
-    value = keep(x)
-    return lambda c: sign * wide(value()) * wide(c)
 
 
 def dropped(call: Call) -> Any:

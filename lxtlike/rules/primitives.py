@@ -103,6 +103,12 @@ def keep(x: Tensor) -> Callable[[], Tensor]:
     return lambda: kept.grad_fn.saved_tensors[0]  # type: ignore[union-attr]
 
 
+def times(x: Tensor, factor: float = 1.0) -> Measure:
+    """Coefficient of `x` -> relevance of `x`, times `factor`; `x` is held by `keep`."""
+    value = keep(x)
+    return lambda c: wide(value()) * wide(c) * factor
+
+
 def wide(x: Tensor) -> Tensor:
     """`x` in float32, or in float64 if it is float64: the precision of all read-outs."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
