@@ -23,7 +23,7 @@ from lxtlike.attribution import (
 from lxtlike.composites import Composite
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
-from lxtlike.methods import Explained, lrp
+from lxtlike.methods import Explained, Progress, lrp
 from lxtlike.rules.primitives import Book
 from lxtlike.targets import Chosen, Vocabulary, values
 from lxtlike.text import Encoded
@@ -42,16 +42,25 @@ class Setting(Protocol):
 
 
 def explained_outputs(
-    setting: Setting, prompt: Encoded, joined: Encoded, objective: str, *, strict: bool, compare: bool
+    setting: Setting,
+    prompt: Encoded,
+    joined: Encoded,
+    objective: str,
+    *,
+    strict: bool,
+    compare: bool,
+    progress: Progress | None = None,
 ) -> GenerationAttribution:
     """Every token behind the prompt, explained by those before it: one forward pass, a backward pass for each.
 
     Args:
         joined: prompt and continuation.
+        progress: called after each backward pass.
     """
     start = _start(prompt, joined)
     chosen = [Chosen(number, None, objective) for number in joined.ids[start:]]
-    found = _explain(setting, [joined], start, [partial(_one, chosen, n) for n in range(len(chosen))], strict, compare)
+    scalars = [partial(_one, chosen, n) for n in range(len(chosen))]
+    found = _explain(setting, [joined], start, scalars, strict, compare, progress)
     special = torch.tensor([token.special for token in joined.tokens], device=found[0].relevance.device)
     vocabulary = _vocabulary(setting)
     return GenerationAttribution(
@@ -180,7 +189,13 @@ def _one(chosen: list[Chosen], number: int, rows: Tensor, book: Book) -> Tensor:
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
 def _explain(
-    setting: Setting, joined: Sequence[Encoded], start: int, scalars: Sequence[Any], strict: bool, compare: bool
+    setting: Setting,
+    joined: Sequence[Encoded],
+    start: int,
+    scalars: Sequence[Any],
+    strict: bool,
+    compare: bool,
+    progress: Progress | None = None,
 ) -> list[Explained]:
     for encoded in joined:
         check_length(encoded, setting.model, setting.tokenizer)
@@ -200,6 +215,7 @@ def _explain(
         strict=strict,
         compare=compare,
         checkpointing=setting.checkpointing,
+        progress=progress,
     )
 
 

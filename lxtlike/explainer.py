@@ -17,7 +17,7 @@ from lxtlike.continuations import explained_outputs, explained_span, generated
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction
 from lxtlike.loading import load, task_of, unwrapped
-from lxtlike.methods import Explained, lrp
+from lxtlike.methods import Explained, Progress, lrp
 from lxtlike.targets import MEAN, Choices, Chosen, Span, Target, contrast_of, resolve, values
 from lxtlike.tasks import EXPLAINED
 from lxtlike.text import Encoded, Given, Message, chat, encode, extend, extend_ids, named, token_ids
@@ -213,6 +213,7 @@ class Explainer:
         chat: bool | Mapping[str, Any] = False,
         segments: Sequence[Given] | None = None,
         strict: bool | None = None,
+        progress: Progress | None = None,
         **options: Any,
     ) -> GenerationAttribution:
         """Generate a continuation and explain every token of it: one forward pass, a backward pass for each token.
@@ -221,6 +222,8 @@ class Explainer:
             completion: explain this continuation instead of generating one.
             objective: as in `explain`; a token's target is the token itself.
             chat, segments: as in `explain`.
+            progress: called with (explained, all) after each token is explained; raising in it ends the work, and the model
+                is left as it was.
             options: of the model's own `generate`, such as `max_new_tokens` (20 if not given); greedy unless they say else.
 
         Raises:
@@ -238,7 +241,7 @@ class Explainer:
             check_length(prompt, self.model, self.tokenizer)
             joined = extend_ids(prompt, generated(self.model, self.tokenizer, prompt, options), self.tokenizer)
         compare = strict or not self._compared
-        found = explained_outputs(self, prompt, joined, objective, strict=strict, compare=compare)
+        found = explained_outputs(self, prompt, joined, objective, strict=strict, compare=compare, progress=progress)
         self._compared = True
         return found
 

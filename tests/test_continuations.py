@@ -183,3 +183,23 @@ def test_a_classifier_continues_nothing() -> None:
         Explainer.from_pretrained().generate(PROMPT, no_such_option=1)
     with pytest.raises(InputError, match="not within the outputs"):
         Explainer.from_pretrained().generate(PROMPT, max_new_tokens=1).span(0, 2)
+
+
+def test_progress_is_told_and_may_end_the_work(explainer: Explainer, generation: GenerationAttribution) -> None:
+    told: list[tuple[int, int]] = []
+    again = explainer.generate(
+        PROMPT, completion=COMPLETION, objective="logprob", progress=lambda *now: told.append(now)
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert again == generation
+
+    def stop(done: int, _all: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explainer.generate(PROMPT, completion=COMPLETION, objective="logprob", progress=stop)
+    assert explainer.generate(PROMPT, completion=COMPLETION, objective="logprob") == generation
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    assert not any(getattr(module, name) for module in explainer.model.modules() for name in hooks)
+    assert all(parameter.requires_grad for parameter in explainer.model.parameters())

@@ -1,6 +1,6 @@
 """Attribution methods: model, inputs and target in, relevance per token out."""
 
 from lxtlike.methods.leaves import embedding_leaves, input_embedding
-from lxtlike.methods.lrp import Explained, lrp
+from lxtlike.methods.lrp import Explained, Progress, lrp
 
-__all__ = ["Explained", "embedding_leaves", "input_embedding", "lrp"]
+__all__ = ["Explained", "Progress", "embedding_leaves", "input_embedding", "lrp"]

@@ -19,6 +19,8 @@ from lxtlike.rules.primitives import Book, wide
 
 Scalar = Callable[[Tensor, Book], Tensor]
 Read = Callable[[Any], Tensor]
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are; what it raises ends the work, and the model is as it was."""
 
 
 SCALES: dict[torch.dtype, tuple[float, ...]] = {torch.float16: (256.0, 1.0, 1 / 256)}
@@ -61,6 +63,7 @@ def lrp(
     compare: bool = False,
     checkpointing: bool | None = None,
     layers: bool = False,
+    progress: Progress | None = None,
 ) -> list[Explained]:
     """Relevance of the input tokens: ``R = sum_d e_d c_d`` at the input embeddings (2502.15886; method, section 1).
 
@@ -75,6 +78,7 @@ def lrp(
         compare: run a plain forward first and measure the patched one's deviation from it.
         checkpointing: see `propagate`.
         layers: read relevance behind every layer as well.
+        progress: called after each backward pass.
 
     Raises:
         NumericalError: NaN in the logits, or NaN or inf in the target or in the relevance.
@@ -105,6 +109,8 @@ def lrp(
                 torch.stack([relevance, *(r for r in behind if r.shape == relevance.shape)], 1) if layers else None
             )
             found.append(Explained(relevance, values, rows.detach(), ledgers, audit, stacked))
+            if progress is not None:
+                progress(number, len(scalars))
     return found
 
 
