@@ -8,37 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lxtlike.attribution import (
-    Attribution,
-    AuditSummary,
-    GenerationAttribution,
-    Output,
-    ResolvedTarget,
-)
-from lxtlike.composites import Composite
+from lxtlike.attribution import Attribution, GenerationAttribution, Output, ResolvedTarget
+from lxtlike.choices import Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
-from lxtlike.methods import Explained, Progress, lrp
+from lxtlike.methods import Explained, Progress
 from lxtlike.rules.primitives import Book
-from lxtlike.targets import Chosen, Vocabulary, values
+from lxtlike.setting import Setting, on_special, summary
+from lxtlike.targets import Chosen, values
 from lxtlike.text import Encoded
 from lxtlike.version import versions
-
-
-class Setting(Protocol):
-    """What explains: an `Explainer`."""
-
-    model: Any
-    tokenizer: Any
-    composite: Composite
-    name: str
-    task: str
-    checkpointing: bool | None
 
 
 def explained_outputs(
@@ -48,7 +32,6 @@ def explained_outputs(
     objective: str,
     *,
     strict: bool,
-    compare: bool,
     progress: Progress | None = None,
 ) -> GenerationAttribution:
     """Every token behind the prompt, explained by those before it: one forward pass, a backward pass for each.
@@ -60,8 +43,7 @@ def explained_outputs(
     start = _start(prompt, joined)
     chosen = [Chosen(number, None, objective) for number in joined.ids[start:]]
     scalars = [partial(_one, chosen, n) for n in range(len(chosen))]
-    found = _explain(setting, [joined], start, scalars, strict, compare, progress)
-    special = torch.tensor([token.special for token in joined.tokens], device=found[0].relevance.device)
+    found = _explain(setting, [joined], start, scalars, strict, progress)
     vocabulary = _vocabulary(setting)
     return GenerationAttribution(
         model=setting.name,
@@ -78,12 +60,12 @@ def explained_outputs(
                 position=token.index,
                 value=float(explained.values[0]),
                 prediction=prediction(explained.rows[index], vocabulary),
-                ledger=replace(explained.ledgers[0], special=float(explained.relevance[0, special].sum())),
+                ledger=replace(explained.ledgers[0], special=on_special(joined, explained.relevance[0])),
             )
             for index, (token, explained) in enumerate(zip(joined.tokens[start:], found, strict=True))
         ),
         relevance=torch.cat([explained.relevance for explained in found]).float().cpu().numpy(),
-        audit=_summary(found[-1]),
+        audit=summary(found[-1]),
         versions=versions(),
         parts=joined.parts,
     )
@@ -97,7 +79,6 @@ def explained_span(
     weights: Sequence[Sequence[float] | None],
     *,
     strict: bool,
-    compare: bool,
 ) -> Attribution:
     """A continuation as a whole, or what speaks for it rather than for another: one forward and one backward pass.
 
@@ -122,7 +103,7 @@ def explained_span(
         weighted = scores * scores.new_tensor(signed)
         return torch.stack([part.sum() for part in torch.split(weighted, [len(own) for own in ids])])
 
-    (explained,) = _explain(setting, joined, start, [scalar], strict, compare)
+    (explained,) = _explain(setting, joined, start, [scalar], strict)
     relevance = explained.relevance[0, : len(first.tokens)].clone()
     contrast: dict[str, Any] | None = None
     for item, other in enumerate(others, start=1):
@@ -133,15 +114,13 @@ def explained_span(
             "ids": ids[item],
             "relevance": explained.relevance[item, start : len(other.tokens)].float().tolist(),
         }
-    special = torch.tensor([token.special for token in first.tokens], device=relevance.device)
     value = float(explained.values.sum())
-    return Attribution(
-        model=setting.name,
-        task=setting.task,
-        composite=setting.composite.name,
-        text=first.text,
-        tokens=first.tokens,
-        relevance=relevance.float().cpu().numpy(),
+    return setting.attribution(
+        first,
+        explained,
+        relevance,
+        # Of both texts together: what is booked for the batch as a whole belongs to the difference, too.
+        explained.audit.ledger(value, explained.relevance),
         prediction=prediction(explained.rows[0], _vocabulary(setting)),
         target=ResolvedTarget(
             id=None,
@@ -153,11 +132,6 @@ def explained_span(
             ids=tuple(ids[0]),
             positions=tuple(range(start, len(first.tokens))),
         ),
-        # Of both texts together: what is booked for the batch as a whole belongs to the difference, too.
-        ledger=explained.audit.ledger(value, explained.relevance, special=float(relevance[special].sum())),
-        audit=_summary(explained),
-        versions=versions(),
-        parts=first.parts,
     )
 
 
@@ -187,14 +161,12 @@ def _one(chosen: list[Chosen], number: int, rows: Tensor, book: Book) -> Tensor:
     return values(rows[number : number + 1], [chosen[number]], book)
 
 
-@torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
 def _explain(
     setting: Setting,
     joined: Sequence[Encoded],
     start: int,
     scalars: Sequence[Any],
     strict: bool,
-    compare: bool,
     progress: Progress | None = None,
 ) -> list[Explained]:
     for encoded in joined:
@@ -206,17 +178,7 @@ def _explain(
         return rows_at(outputs.logits, [item for item, _ in places], [place for _, place in places], kept)
 
     inputs = model_inputs(joined, setting.model, setting.tokenizer, kept)
-    return lrp(
-        setting.model,
-        inputs,
-        read,
-        scalars,
-        setting.composite,
-        strict=strict,
-        compare=compare,
-        checkpointing=setting.checkpointing,
-        progress=progress,
-    )
+    return setting.explained(inputs, read, scalars, strict=strict, progress=progress)
 
 
 def _start(prompt: Encoded, joined: Encoded) -> int:
@@ -227,7 +189,3 @@ def _start(prompt: Encoded, joined: Encoded) -> int:
 
 def _vocabulary(setting: Setting) -> Vocabulary:
     return Vocabulary(setting.tokenizer, setting.model.config.get_text_config().vocab_size)
-
-
-def _summary(explained: Explained) -> AuditSummary:
-    return AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered))

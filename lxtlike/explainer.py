@@ -9,28 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
-from torch import Tensor
 
-from lxtlike.attribution import Attribution, AuditSummary, GenerationAttribution, ResolvedTarget
+from lxtlike.attribution import Attribution, GenerationAttribution
 from lxtlike.composites import Composite
 from lxtlike.continuations import explained_outputs, explained_span, generated
 from lxtlike.errors import InputError
-from lxtlike.feeding import check_length, model_inputs, prediction
+from lxtlike.feeding import check_length
 from lxtlike.loading import load, task_of, unwrapped
-from lxtlike.methods import Explained, Progress, lrp
-from lxtlike.targets import MEAN, Choices, Chosen, Span, Target, contrast_of, resolve, values
+from lxtlike.methods import Progress
+from lxtlike.predictions import explained_choices, explained_function
+from lxtlike.setting import Setting
+from lxtlike.targets import MEAN, Function, Span, Target
 from lxtlike.tasks import EXPLAINED
-from lxtlike.text import Encoded, Given, Message, chat, encode, extend, extend_ids, named, token_ids
-from lxtlike.version import versions
+from lxtlike.text import Encoded, Given, Message, chat, extend, extend_ids, named, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-CLOSED = 1e-3
-"""Largest relative error of a batch item's ledger before the item is explained again on its own."""
+Texts = list[str] | tuple[str, ...] | list[list[Message]]
+"""Several texts, or several chats."""
 
 
-class Explainer:
+class Explainer(Setting):
     """Explains predictions of one model. The model and the tokenizer are never changed.
 
     Args:
@@ -62,20 +62,22 @@ class Explainer:
     ) -> None:
         if tokenizer is None:
             raise InputError("an explainer needs the model's tokenizer; pass it as the second argument")
-        self.model = unwrapped(model)
-        self.tokenizer = tokenizer
-        self.composite = Composite.parse(composite)
-        self.task = task_of(self.model, task)
+        inner = unwrapped(model)
+        super().__init__(
+            model=inner,
+            tokenizer=tokenizer,
+            composite=Composite.parse(composite),
+            task=task_of(inner, task),
+            name=name or inner.name_or_path or type(inner).__name__,
+            strict=strict,
+            checkpointing=checkpointing,
+        )
         if self.task not in EXPLAINED:
             raise InputError(
                 f"{self.task} models are not explained here yet, only {', '.join(EXPLAINED)}: use `lxtlike.propagate`, which "
                 "takes any model"
             )
         self._reading = EXPLAINED[self.task](self.model, tokenizer)
-        self.strict = strict
-        self.checkpointing = checkpointing
-        self.name = name or self.model.name_or_path or type(self.model).__name__
-        self._compared = False
 
     @classmethod
     def from_pretrained(
@@ -110,12 +112,13 @@ class Explainer:
     def explain(
         self,
         text: str | list[Message],
-        target: str | int | Span | None = None,
+        target: str | int | Span | Function | None = None,
         *,
         completion: str | None = None,
         contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
+        context: str | None = None,
         chat: bool | Mapping[str, Any] = False,
         segments: Sequence[Given] | None = None,
         layers: bool = False,
@@ -126,13 +129,14 @@ class Explainer:
     @overload
     def explain(
         self,
-        text: list[str] | tuple[str, ...] | list[list[Message]],
-        target: str | int | Span | None = None,
+        text: Texts,
+        target: str | int | Span | Function | None = None,
         *,
         completion: str | None = None,
         contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
+        context: str | Sequence[str] | None = None,
         chat: bool | Mapping[str, Any] = False,
         segments: None = None,
         layers: bool = False,
@@ -140,15 +144,17 @@ class Explainer:
         strict: bool | None = None,
     ) -> list[Attribution]: ...
 
+    @torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
     def explain(
         self,
-        text: str | list[Message] | list[str] | tuple[str, ...] | list[list[Message]],
-        target: str | int | Span | None = None,
+        text: str | list[Message] | Texts,
+        target: str | int | Span | Function | None = None,
         *,
         completion: str | None = None,
         contrast: str | int | Span | None = None,
         objective: str = "logit",
         position: int | None = None,
+        context: str | Sequence[str] | None = None,
         chat: bool | Mapping[str, Any] = False,
         segments: Sequence[Given] | None = None,
         layers: bool = False,
@@ -159,14 +165,18 @@ class Explainer:
 
         Args:
             text: the input; special tokens are added as the tokenizer does. Several texts: a list of them.
-            target: a token's text or a label (str), an id (int), or None for the model's first choice. A text of several
-                tokens, or a `Span`, is a continuation: explained is the sum over its tokens, in one backward pass.
+            target: a token's text or a label (str), an id (int), or None for the model's first choice; of a question, the
+                text of the answer. A text of several tokens, or a `Span`, is a continuation: explained is the sum over its
+                tokens, in one backward pass. A function gets the model's outputs for one text (logits at all positions)
+                and returns the number that is explained, a tensor.
             completion: the same as ``target=Span(completion)``, for language models.
             contrast: explain the target minus this one (text, label or id), or minus the "mean" of all; of a continuation,
                 minus another one.
             objective: "logit", "centered", "logprob" or "prob" of the target.
             position: index of the token whose output is read. Default: the last token of a causal model, the first mask of
                 a masked one, the first token whose label is not the most frequent one for token classification.
+            context: a second text that the model reads with the first one: where a question's answer stands (its logit is
+                that of its first token as start plus that of its last as end), or what a pair of texts is classified by.
             chat: the text is a list of messages, or one user turn, and goes through the tokenizer's chat template. More
                 than True: its options, such as ``{"documents": [...]}`` (see `lxtlike.text.chat`).
             segments: what the text consists of, ``[(label, start, end), ...]``; `Attribution.by` knows them as parts.
@@ -174,7 +184,8 @@ class Explainer:
             strict: overrides the explainer's own.
 
         Raises:
-            InputError: empty or too long text, unknown target, position out of range, a chat that has no template.
+            InputError: empty or too long text, unknown target, position out of range, a chat that has no template, a
+                question without context.
             NumericalError: NaN in the model's output.
             AuditError: under `strict`.
         """
@@ -186,24 +197,51 @@ class Explainer:
                 raise InputError("give a target or a completion, not both")
             target = Span(completion)
         single = isinstance(text, str) or (bool(chat) and all(isinstance(item, Mapping) for item in text))
-        encoded = [self._encode(item, chat, segments) for item in ([text] if single else text)]
+        texts = [text] if single else list(text)
+        contexts = [context] * len(texts) if context is None or isinstance(context, str) else list(context)
+        if len(contexts) != len(texts):
+            raise InputError(f"{len(contexts)} contexts for {len(texts)} texts: one for each is needed, or one for all")
+        batch = [self._encode(own, chat, segments, other) for own, other in zip(texts, contexts, strict=True)]
+        found = self._explain(batch, target, contrast, objective, position, layers, batch_size, strict)
+        return found[0] if single else found
+
+    def _explain(
+        self,
+        batch: list[Encoded],
+        target: str | int | Span | Function | None,
+        contrast: str | int | Span | None,
+        objective: str,
+        position: int | None,
+        layers: bool,
+        batch_size: int,
+        strict: bool,
+    ) -> list[Attribution]:
+        if callable(target):
+            if contrast is not None or position is not None or objective != "logit":
+                raise InputError(
+                    "a target function says itself what is explained: leave contrast, position and objective out"
+                )
+            return [explained_function(self, encoded, target, strict=strict, layers=layers) for encoded in batch]
         spans = self._spans(target, contrast)
         if spans:
             if position is not None:
                 raise InputError("a continuation follows the whole text: leave the position out")
             if layers:
                 raise InputError("layers are read for one token or label, not for a continuation")
-            found = [self._explain_span(prompt, spans, objective, strict) for prompt in encoded]
-            return found[0] if single else found
+            return [self._explain_span(prompt, spans, objective, strict) for prompt in batch]
         asked = Target(target, contrast, objective, position)  # type: ignore[arg-type]  # no spans are left
-        if single:
-            return self._explain(encoded, asked, strict, layers)[0]
         size = batch_size if self._reading.pads else 1
-        chunks = [encoded[start : start + size] for start in range(0, len(encoded), size)]
-        return [attribution for chunk in chunks for attribution in self._explain(chunk, asked, strict, layers)]
+        return [
+            attribution
+            for start in range(0, len(batch), size)
+            for attribution in explained_choices(
+                self, self._reading, batch[start : start + size], asked, strict=strict, layers=layers
+            )
+        ]
 
     __call__ = explain
 
+    @torch.inference_mode(False)
     def generate(
         self,
         text: str | list[Message],
@@ -240,16 +278,21 @@ class Explainer:
         else:
             check_length(prompt, self.model, self.tokenizer)
             joined = extend_ids(prompt, generated(self.model, self.tokenizer, prompt, options), self.tokenizer)
-        compare = strict or not self._compared
-        found = explained_outputs(self, prompt, joined, objective, strict=strict, compare=compare, progress=progress)
-        self._compared = True
-        return found
+        return explained_outputs(self, prompt, joined, objective, strict=strict, progress=progress)
 
-    def _encode(self, text: Any, options: bool | Mapping[str, Any], segments: Sequence[Given] | None) -> Encoded:
+    def _encode(
+        self,
+        text: Any,
+        options: bool | Mapping[str, Any],
+        segments: Sequence[Given] | None,
+        context: str | None = None,
+    ) -> Encoded:
         if options is False:
-            encoded = encode(text, self.tokenizer)
-        else:
+            encoded = self._reading.encode(text, context)
+        elif context is None:
             encoded = chat(text, self.tokenizer, **(options if isinstance(options, Mapping) else {}))
+        else:
+            raise InputError("messages have no context beside them: write it into one, or give it as a document")
         return encoded if segments is None else replace(encoded, parts=named(segments, encoded.text))
 
     def _spans(self, *choices: str | int | Span | None) -> list[Span]:
@@ -280,75 +323,7 @@ class Explainer:
         if len(joined) == 2 and joined[0] == joined[1]:
             raise InputError("target and contrast are the same continuation: their difference is 0")
         weights = [span.weights for span in spans]
-        compare = strict or not self._compared
-        found = explained_span(self, prompt, joined, objective, weights, strict=strict, compare=compare)
-        self._compared = True
-        return found
-
-    @torch.inference_mode(False)  # tensors made in inference mode cannot be differentiated
-    def _explain(self, batch: list[Encoded], target: Target, strict: bool, layers: bool) -> list[Attribution]:
-        for encoded in batch:
-            check_length(encoded, self.model, self.tokenizer)
-        choices = self._reading.choices()
-        chosen: list[Chosen] = []
-        places = [self._reading.place(encoded, target.position) for encoded in batch]
-
-        def read(outputs: Any) -> Tensor:
-            return self._reading.rows(outputs, places, batch)
-
-        def scalar(rows: Tensor, book: Any) -> Tensor:
-            chosen.extend(resolve(target, row.detach(), choices) for row in rows)
-            return values(rows, chosen, book)
-
-        # The forward deviation is a matter of model and composite: measured once per explainer, and always under strict.
-        (explained,) = lrp(
-            self.model,
-            model_inputs(batch, self.model, self.tokenizer, self._reading.kept(places)),
-            read,
-            [scalar],
-            self.composite,
-            strict=strict,
-            compare=strict or not self._compared,
-            checkpointing=self.checkpointing,
-            layers=layers,
-        )
-        self._compared = True
-        found = [
-            self._attribution(encoded, i, explained, chosen[i], places[i], choices) for i, encoded in enumerate(batch)
-        ]
-        if len(batch) > 1 and any(a.ledger.relative_error > CLOSED for a in found) and self.composite.rules:
-            # Where tokens of all items are mixed (experts), what an item absorbed is only known item by item.
-            return [self._explain([encoded], target, strict, layers)[0] for encoded in batch]
-        return found
-
-    def _attribution(
-        self, encoded: Encoded, item: int, explained: Explained, chosen: Chosen, place: int | None, choices: Choices
-    ) -> Attribution:
-        relevance = explained.relevance[item, : len(encoded.tokens)]
-        special = torch.tensor([token.special for token in encoded.tokens], device=relevance.device)
-        behind = explained.layers
-        return Attribution(
-            model=self.name,
-            task=self.task,
-            composite=self.composite.name,
-            text=encoded.text,
-            tokens=encoded.tokens,
-            relevance=relevance.float().cpu().numpy(),
-            prediction=prediction(explained.rows[item], choices),
-            target=ResolvedTarget(
-                id=chosen.id,
-                token=choices.name(chosen.id),
-                position=place,
-                objective=chosen.objective,
-                contrast=contrast_of(chosen, choices),
-                value=float(explained.values[item]),
-            ),
-            ledger=replace(explained.ledgers[item], special=float(relevance[special].sum())),
-            audit=AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered)),
-            versions=versions(),
-            parts=encoded.parts,
-            layers=None if behind is None else behind[item, :, : len(encoded.tokens)].float().cpu().numpy(),
-        )
+        return explained_span(self, prompt, joined, objective, weights, strict=strict)
 
 
 @lru_cache(maxsize=1)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lxtlike.attribution import Candidate
+from lxtlike.choices import Choices
 from lxtlike.errors import InputError
 from lxtlike.methods import input_embedding
-from lxtlike.targets import Choices
 from lxtlike.text import Encoded, Tokenizer
 
 
@@ -37,6 +37,10 @@ def model_inputs(
     accepted = inspect.signature(model.forward).parameters
     if "attention_mask" in accepted:
         inputs["attention_mask"] = torch.tensor(mask, device=device)
+    if "token_type_ids" in accepted and any(encoded.types for encoded in batch):
+        types = [[*(encoded.types or [0] * len(encoded.tokens))] for encoded in batch]
+        padded = [own + [0] * (longest - len(own)) for own in types]
+        inputs["token_type_ids"] = torch.tensor(padded, device=device)
     if "use_cache" in accepted:
         inputs["use_cache"] = False
     if kept is not None and keeps_logits(model):

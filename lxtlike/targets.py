@@ -8,17 +8,18 @@ Taylor expansion leaves over (``F - sum(z c)``) goes to the softmax account.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lxtlike.choices import Choices
 from lxtlike.errors import InputError
+from lxtlike.rules.call import transform
 from lxtlike.rules.primitives import Book, wide
-from lxtlike.text import Tokenizer, surfaces, token_ids
 
 OBJECTIVES = {
     "logit": lambda z: z,
@@ -29,6 +30,12 @@ OBJECTIVES = {
 """Name -> logits [..., V] to scores [..., V]."""
 
 MEAN = "mean"
+
+FUNCTION = "function"
+"""What results say is the objective where a function of the caller's own is explained."""
+
+Function = Callable[[Any], Tensor]
+"""A target of the caller's own: from the model's outputs for one text to one number."""
 
 
 @dataclass(frozen=True)
@@ -75,68 +82,6 @@ class Span:
     weights: Sequence[float] | None = None
 
 
-class Choices(Protocol):
-    """What a model chooses from: a vocabulary or labels."""
-
-    def id(self, choice: str | int) -> int:
-        """The id of a choice; InputError if there is no such thing."""
-
-    def name(self, number: int) -> str:
-        """Its text."""
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The tokens of a language model."""
-
-    tokenizer: Tokenizer
-    size: int
-
-    def id(self, choice: str | int) -> int:
-        """See `Choices`; a text must be exactly one token."""
-        if isinstance(choice, int):
-            return _in_range(choice, self.size, "token")
-        ids = token_ids(choice, self.tokenizer)
-        if len(ids) != 1:
-            parts = ", ".join(repr(part) for part in surfaces(ids, self.tokenizer))
-            raise InputError(
-                f"the target {choice!r} is not one token but {len(ids)} ({parts}); give one of them, or an id"
-            )
-        return _in_range(ids[0], self.size, "token")
-
-    def name(self, number: int) -> str:
-        """See `Choices`."""
-        try:
-            return surfaces([number], self.tokenizer)[0]
-        except (KeyError, IndexError, TypeError, ValueError):  # rows of padding beyond the tokenizer's last entry
-            return f"<{number}>"
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The classes of a classifier: id -> label."""
-
-    labels: Mapping[int, str]
-
-    def id(self, choice: str | int) -> int:
-        """See `Choices`; labels are compared exactly first, then without case."""
-        if isinstance(choice, int):
-            return _in_range(choice, len(self.labels), "class")
-        for same in (str, str.casefold):
-            for number, label in self.labels.items():
-                if same(label) == same(choice):
-                    return number
-        known = list(self.labels.values())
-        near = difflib.get_close_matches(choice, known, 1)
-        question = f"; did you mean {near[0]!r}?" if near else ""
-        shown = ", ".join(repr(label) for label in known[:10]) + (", ..." if len(known) > 10 else "")
-        raise InputError(f"the model has no label {choice!r}; it has {shown}{question}")
-
-    def name(self, number: int) -> str:
-        """See `Choices`."""
-        return self.labels.get(number, f"LABEL_{number}")
-
-
 @dataclass(frozen=True)
 class Chosen:
     """A `Target` resolved for one row of logits: ids instead of names; `contrast` is an id, "mean" or None."""
@@ -159,8 +104,10 @@ def resolve(target: Target, logits: Tensor, choices: Choices) -> Chosen:
     Raises:
         InputError: unknown token or label, id out of range, a text that is several tokens.
     """
-    number = int(logits.argmax()) if target.choice is None else choices.id(target.choice)
-    contrast = target.contrast if target.contrast in (None, MEAN) else choices.id(target.contrast)
+    number = int(logits.argmax()) if target.choice is None else choices.id(target.choice, logits)
+    contrast = target.contrast
+    if contrast is not None and contrast != MEAN:
+        contrast = choices.id(contrast, logits)
     if contrast == number:
         raise InputError(
             f"target and contrast are both {choices.name(number)!r}: their difference is 0; choose another contrast"
@@ -172,16 +119,50 @@ def values(rows: Tensor, chosen: list[Chosen], book: Book) -> Tensor:
     """The scalars F [B] of rows of logits [B, V]; what an objective's Taylor expansion leaves over is written to `book`."""
     explained = torch.stack([choice.value(row) for choice, row in zip(chosen, rows, strict=True)])
     if any(choice.objective in ("logprob", "prob") for choice in chosen):
-        value, logits = explained.detach(), rows.detach()
+        value = explained.detach()
         book.absorb("softmax", explained, lambda c: value * c)
-        book.absorb("softmax", rows, lambda c: -wide(torch.where(c != 0, logits, 0)) * wide(c))
+        book.absorb("softmax", rows, _linear_part(rows.detach()))
     return explained
 
 
-def _in_range(number: int, size: int, what: str) -> int:
-    if not 0 <= number < size:
-        raise InputError(f"{what} id {number} is out of range: ids go from 0 to {size - 1}")
-    return number
+def measured(outputs: Any, function: Function, book: Book) -> Tensor:
+    """The scalar F [1] that `function` makes of a model's outputs for one text, in float32 or wider.
+
+    What its Taylor expansion leaves over, ``F - sum(x c)`` over the outputs x, is written to `book` as a bias.
+
+    Raises:
+        InputError: it does not return one number that depends on the outputs.
+    """
+    used: list[Tensor] = []
+
+    def own(x: Tensor) -> Tensor:
+        if not x.requires_grad:
+            return x
+        used.append(x.view_as(x))  # some outputs are computed from others: only the function's own use counts
+        return used[-1]
+
+    if isinstance(outputs, dict):
+        given = copy(outputs)
+        for key, value in outputs.items():
+            given[key] = transform(value, own)
+    else:
+        given = transform(outputs, own)
+    found = function(given)
+    if not isinstance(found, Tensor) or found.numel() != 1:
+        what = f"a tensor of shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(f"the target function must return a tensor with one number, not {what}")
+    if not found.requires_grad:
+        raise InputError("what the target function returns does not depend on the model's outputs: nothing to explain")
+    explained = wide(found.reshape(1))
+    total = explained.detach()
+    book.absorb("biases.taylor", explained, lambda c: total * c)
+    for x in used:
+        book.absorb("biases.taylor", x, _linear_part(x.detach()))
+    return explained
+
+
+def _linear_part(x: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda c: -wide(torch.where(c != 0, x, 0)) * wide(c)
 
 
 def contrast_of(chosen: Chosen, choices: Choices) -> dict[str, Any] | str | None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from lxtlike.attribution import ResolvedTarget
+from lxtlike.choices import Answers, Choices, Labels, Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import rows_at
-from lxtlike.targets import Choices, Labels, Vocabulary
-from lxtlike.text import Encoded
+from lxtlike.targets import Chosen, contrast_of
+from lxtlike.text import Encoded, encode, encode_pair
 
 Place = int | None
 """Index of the token whose output is read; None where there is one output for the whole text."""
 
 
-class TextLabel:
-    """A sequence classifier: one output for the whole text."""
+class Reading:
+    """What goes into a kind of model and how its output is read: here of one with a row of logits for the whole text."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
@@ -26,10 +30,20 @@ class TextLabel:
 
     @property
     def pads(self) -> bool:
-        """Whether texts of different lengths can share a batch: a decoder that classifies must know its padding."""
-        return self.model.config.get_text_config().pad_token_id is not None
+        """Whether texts of different lengths can share a batch."""
+        return True
 
-    def choices(self) -> Choices:
+    def encode(self, text: str, context: str | None) -> Encoded:
+        """The text with its tokens, and with those of a second one that is read with it.
+
+        Raises:
+            InputError: a text that cannot be encoded, or a context that is missing or not read.
+        """
+        if context is None:
+            return encode(text, self.tokenizer)
+        return encode_pair(text, context, self.tokenizer, ("text", "context"))
+
+    def choices(self, encoded: Encoded) -> Choices:
         """What the model chooses from."""
         return Labels({int(number): label for number, label in self.model.config.id2label.items()})
 
@@ -40,7 +54,7 @@ class TextLabel:
             InputError: the text has no such place.
         """
         if position is not None:
-            raise InputError("a sequence classifier has one output for the whole text: leave the position out")
+            raise InputError("this model has one output for the whole text: leave the position out")
         return None
 
     def kept(self, places: Sequence[Place]) -> list[int] | None:
@@ -52,11 +66,65 @@ class TextLabel:
         logits: Tensor = outputs.logits
         return logits
 
+    def target(self, chosen: Chosen, encoded: Encoded, place: Place, value: float) -> ResolvedTarget:
+        """What was explained, as results state it."""
+        choices = self.choices(encoded)
+        return ResolvedTarget(
+            id=chosen.id,
+            token=choices.name(chosen.id),
+            position=place,
+            objective=chosen.objective,
+            contrast=contrast_of(chosen, choices),
+            value=value,
+        )
 
-class TokenLabel(TextLabel):
+
+class TextLabel(Reading):
+    """A sequence classifier."""
+
+    @property
+    def pads(self) -> bool:
+        """See `Reading`; a decoder that classifies must know its padding."""
+        return self.model.config.get_text_config().pad_token_id is not None
+
+
+class Answer(Reading):
+    """A model that finds the answer to a question in a context: the best span, scored start + end (pairs of logits)."""
+
+    pads = False  # each text has answers of its own
+
+    def encode(self, text: str, context: str | None) -> Encoded:
+        if context is None:
+            raise InputError("a question needs a context in which its answer stands: give context (--context)")
+        return encode_pair(text, context, self.tokenizer, ("question", "context"))
+
+    def choices(self, encoded: Encoded) -> Answers:
+        return Answers(encoded, "context")
+
+    def rows(self, outputs: Any, places: list[Place], batch: Sequence[Encoded]) -> Tensor:
+        if not {"start_logits", "end_logits"} <= set(outputs):
+            raise InputError(
+                f"{type(self.model).__name__} gives no start and end logits, from which answers are read: use "
+                "`lxtlike.propagate`"
+            )
+        (encoded,) = batch
+        firsts, lasts = torch.tensor(self.choices(encoded).places, device=outputs.start_logits.device).unbind(-1)
+        scores: Tensor = outputs.start_logits[:, firsts] + outputs.end_logits[:, lasts]
+        return scores
+
+    def target(self, chosen: Chosen, encoded: Encoded, place: Place, value: float) -> ResolvedTarget:
+        first, last = self.choices(encoded).places[chosen.id]
+        answer = encoded.tokens[first : last + 1]
+        return replace(
+            super().target(chosen, encoded, place, value),
+            ids=tuple(token.id for token in answer),
+            positions=tuple(token.index for token in answer),
+        )
+
+
+class TokenLabel(Reading):
     """A token classifier: an output for every token, by default the first whose label is not the most frequent one."""
 
-    pads = True
     _MODEL_CHOOSES = -1
 
     def place(self, encoded: Encoded, position: int | None) -> Place:
@@ -80,7 +148,7 @@ class TokenLabel(TextLabel):
 class MaskedToken(TokenLabel):
     """A masked language model: by default the first mask."""
 
-    def choices(self) -> Choices:
+    def choices(self, encoded: Encoded) -> Choices:
         return Vocabulary(self.tokenizer, self.model.config.get_text_config().vocab_size)
 
     def _default(self, encoded: Encoded) -> int:
@@ -94,6 +162,11 @@ class MaskedToken(TokenLabel):
 
 class NextToken(MaskedToken):
     """A causal language model: by default the last token's output, which predicts the next one."""
+
+    def encode(self, text: str, context: str | None) -> Encoded:
+        if context is not None:
+            raise InputError("a language model reads one text: write the context into it")
+        return super().encode(text, None)
 
     def _default(self, encoded: Encoded) -> int:
         return len(encoded.tokens) - 1
@@ -110,12 +183,13 @@ def _first_tagged(logits: Tensor, encoded: Encoded) -> int:
     return next((index for index in own if labels[index] != labels[most]), own[0])
 
 
-EXPLAINED: Mapping[str, type[TextLabel]] = MappingProxyType(
+EXPLAINED: Mapping[str, type[Reading]] = MappingProxyType(
     {
         "causal-lm": NextToken,
         "sequence-classification": TextLabel,
         "masked-lm": MaskedToken,
         "token-classification": TokenLabel,
+        "question-answering": Answer,
     }
 )
 """The tasks that are explained: those whose targets are one row of logits."""

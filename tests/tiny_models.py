@@ -11,6 +11,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
@@ -38,7 +39,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def model(kind: str) -> PreTrainedModel:
-    """`kind`: causal-lm (Llama), masked-lm or sequence-classification (BERT), seq2seq-lm (T5)."""
+    """`kind`: causal-lm (Llama), masked-lm, sequence-classification or question-answering (BERT), seq2seq-lm (T5)."""
     torch.manual_seed(0)
     size = {"vocab_size": len(VOCABULARY), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     size |= {"intermediate_size": 24, "max_position_embeddings": 32}
@@ -47,6 +48,8 @@ def model(kind: str) -> PreTrainedModel:
         return LlamaForCausalLM(LlamaConfig(**size, **tokens, tie_word_embeddings=True)).eval()
     if kind == "masked-lm":
         return BertForMaskedLM(BertConfig(**size)).eval()
+    if kind == "question-answering":
+        return BertForQuestionAnswering(BertConfig(**size)).eval()
     if kind == "sequence-classification":
         return BertForSequenceClassification(BertConfig(**size, id2label={0: "bad", 1: "good"})).eval()
     t5 = T5Config(vocab_size=len(VOCABULARY), d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2, pad_token_id=0)

@@ -31,6 +31,9 @@ def command(
     position: Annotated[
         int | None, typer.Option("--position", metavar="N", help="At which token; else the last.")
     ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="TEXT", help="Where the answer to a question stands.")
+    ] = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Relevance behind every layer as well (in JSON and HTML).")
     ] = False,
@@ -73,6 +76,7 @@ def command(
             contrast=chosen_contrast,
             objective=objective,
             position=position,
+            context=context,
             layers=layers,
         )
     if by != "token":

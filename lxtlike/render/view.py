@@ -26,7 +26,13 @@ _TARGETS = {
     "seq2seq-lm": "Output token",
     "image-classification": "Class",
 }
-_VALUES = {"logit": "logit", "centered": "centered logit", "logprob": "log-probability", "prob": "probability"}
+_VALUES = {
+    "logit": "logit",
+    "centered": "centered logit",
+    "logprob": "log-probability",
+    "prob": "probability",
+    "function": "value",
+}
 _ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router", "rest")
 
 
@@ -173,7 +179,9 @@ class View:
     def headline(self) -> tuple[Word, ...]:
         """The target in words, such as: Next token, " Paris", rather than, " London"."""
         target, task = self.result["target"], self.result["task"]
-        kind = "Continuation" if target.get("ids") else _TARGETS.get(task, "Target")
+        kind = "Continuation" if target["id"] is None and target.get("ids") else _TARGETS.get(task, "Target")
+        if target["objective"] == "function":
+            kind = "Function"
         if self.outputs:
             kind = "Generated"
         words = [Word(kind), Word(_shortened(target["token"]), quoted=True)]

@@ -1,7 +1,7 @@
 """Text to tokens that know where they stand in it, to words and sentences; a target string to token ids."""
 
 from lxtlike.text.chat import Message, chat, read_messages
-from lxtlike.text.encoding import Encoded, Token, encode, token_ids
+from lxtlike.text.encoding import Encoded, Token, encode, encode_pair, token_ids
 from lxtlike.text.entries import Tokenizer, surfaces
 from lxtlike.text.grouping import cut, group
 from lxtlike.text.joining import extend, extend_ids
@@ -18,6 +18,7 @@ __all__ = [
     "chat",
     "cut",
     "encode",
+    "encode_pair",
     "extend",
     "extend_ids",
     "group",

@@ -15,11 +15,11 @@ Conventions, the same for every tokenizer:
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxtlike.errors import InputError
 from lxtlike.text.entries import Entries, Tokenizer
@@ -42,11 +42,16 @@ class Token:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text, all its tokens in the order the model reads them, and its parts (messages, documents), if it has any."""
+    """A text, all its tokens in the order the model reads them, and its parts (messages, documents), if it has any.
+
+    Attributes:
+        types: [T], which of two texts each token is of, as the tokenizer numbers them; empty where all are 0.
+    """
 
     text: str
     tokens: tuple[Token, ...]
     parts: tuple[Segment, ...] = ()
+    types: tuple[int, ...] = ()
 
     @property
     def ids(self) -> list[int]:
@@ -68,10 +73,28 @@ def encode(text: str, tokenizer: Tokenizer, *, add_special_tokens: bool = True) 
     Raises:
         InputError: the text is empty, gives no token, is not valid Unicode, or the tokenizer refuses it.
     """
-    ids, special, spans = _tokenise(_checked(text, "the text"), tokenizer, add_special_tokens)
+    ids, special, spans, types = _tokenise(_checked(text, "the text"), tokenizer, add_special_tokens)
     if all(special):
         raise InputError("the text has nothing that becomes a token; give a text with at least one word")
-    return Encoded(text, placed(text, ids, special, spans, tokenizer))
+    return Encoded(text, placed(text, ids, special, spans, tokenizer), types=types)
+
+
+def encode_pair(first: str, second: str, tokenizer: Tokenizer, names: tuple[str, str]) -> Encoded:
+    """Two texts that the model reads together (question and context), as one text with a line break between them.
+
+    Its parts are the two, called `names`. The tokenizer says which goes first, by the side on which it pads: texts that
+    follow a question are cut and padded on the right, XLNet's stand before it.
+
+    Raises:
+        InputError: as `encode`, or the tokenizer takes no two texts.
+    """
+    texts = [_checked(first, f"the {names[0]}"), _checked(second, f"the {names[1]}")]
+    if getattr(tokenizer, "padding_side", "right") == "left":
+        texts, names = texts[::-1], (names[1], names[0])
+    ids, special, spans, types = _tokenise(texts[0], tokenizer, True, pair=texts[1])
+    text, begin = "\n".join(texts), len(texts[0]) + 1
+    parts = (Segment(names[0], 0, begin - 1), Segment(names[1], begin, len(text)))
+    return Encoded(text, placed(text, ids, special, spans, tokenizer), parts, types)
 
 
 def placed(
@@ -154,12 +177,12 @@ def within(string: str, tokenizer: Tokenizer, name: str) -> tuple[list[int], lis
     if entry is not None:
         return [entry], [(0, len(string))]
 
-    ids, _, spans = _tokenise(string, tokenizer, add_special_tokens=False)
+    ids, _, spans, _ = _tokenise(string, tokenizer, add_special_tokens=False)
     if not entries.reads(ids, string):
         # Many tokenizers put a space of their own before a text's first word: look behind an anchor instead.
         for anchor in ("\n", ".", "a"):
             front = _ids(anchor, tokenizer)
-            whole, _, places = _tokenise(anchor + string, tokenizer, add_special_tokens=False)
+            whole, _, places, _ = _tokenise(anchor + string, tokenizer, add_special_tokens=False)
             rest = whole[len(front) :]
             if front and whole[: len(front)] == front and entries.reads(rest, string):
                 ids, skip = rest, len(anchor)
@@ -182,10 +205,18 @@ def _checked(text: str, name: str) -> str:
     return text
 
 
-def _tokenise(
-    text: str, tokenizer: Tokenizer, add_special_tokens: bool = True
-) -> tuple[list[int], list[bool], list[Span]]:
-    """Ids [T], whether the tokenizer added them [T], and raw spans [T]."""
+class _Raw(NamedTuple):
+    """Ids [T], whether the tokenizer added them [T], raw spans [T], and token types [T] (empty where all are 0)."""
+
+    ids: list[int]
+    special: list[bool]
+    spans: list[Span]
+    types: tuple[int, ...]
+
+
+def _tokenise(text: str, tokenizer: Tokenizer, add_special_tokens: bool = True, pair: str | None = None) -> _Raw:
+    """What the tokenizer makes of a text, or of two; spans in the second one count on behind the first and a line break."""
+    texts = {} if pair is None else {"text_pair": pair}
     if getattr(tokenizer, "is_fast", False) and hasattr(tokenizer, "backend_tokenizer"):
         output = _call(
             text,
@@ -193,18 +224,38 @@ def _tokenise(
             add_special_tokens=add_special_tokens,
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
+            **texts,
         )
-        spans = [(int(start), int(end)) for start, end in output["offset_mapping"]]
-        return list(output["input_ids"]), [bool(flag) for flag in output["special_tokens_mask"]], spans
-    ids, bare = _ids(text, tokenizer, add_special_tokens), _ids(text, tokenizer)
-    # Python tokenizers' own masks are not dependable: what stands around the bare tokens was added.
-    fronts = (n for n in range(len(ids) - len(bare) + 1) if ids[n : n + len(bare)] == bare)
-    front = next(fronts, None)
-    if front is None:  # adding changed the tokens themselves
-        front, bare = 0, ids
-    back = len(ids) - front - len(bare)
-    special = [True] * front + [False] * len(bare) + [True] * back
-    return ids, special, [(0, 0)] * front + align(text, bare, tokenizer) + [(0, 0)] * back
+        shifts = [(len(text) + 1) * (sequence == 1) for sequence in output.sequence_ids(0)]
+        spans = [
+            (int(a) + shift, int(b) + shift) for (a, b), shift in zip(output["offset_mapping"], shifts, strict=True)
+        ]
+        return _Raw(
+            list(output["input_ids"]), [bool(flag) for flag in output["special_tokens_mask"]], spans, _types(output)
+        )
+    output = _call(text, tokenizer, add_special_tokens=add_special_tokens, **texts)
+    ids = [int(token_id) for token_id in output["input_ids"]]
+    special, spans, done = [True] * len(ids), [(0, 0)] * len(ids), 0
+    for part, shift in ((text, 0), *([(pair, len(text) + 1)] if pair is not None else [])):
+        bare = _ids(part, tokenizer)
+        # Python tokenizers' own masks are not dependable: what stands around the bare tokens was added.
+        fronts = (n for n in range(done, len(ids) - len(bare) + 1) if ids[n : n + len(bare)] == bare)
+        front = next(fronts, None)
+        if front is None and pair is not None:
+            raise InputError(
+                "the tokenizer changes two texts that it is given together: their tokens cannot be told apart"
+            )
+        if front is None:  # adding changed the tokens themselves
+            front, bare = 0, ids
+        done = front + len(bare)
+        special[front:done] = [False] * len(bare)
+        spans[front:done] = [(a + shift, b + shift) for a, b in align(part, bare, tokenizer)]
+    return _Raw(ids, special, spans, _types(output))
+
+
+def _types(output: Mapping[str, Any]) -> tuple[int, ...]:
+    types = tuple(map(int, output.get("token_type_ids", ())))
+    return types if any(types) else ()
 
 
 def _ids(text: str, tokenizer: Tokenizer, add_special_tokens: bool = False) -> list[int]:

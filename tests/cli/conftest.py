@@ -41,7 +41,8 @@ class Stdin(io.TextIOWrapper):
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of models: good ones, and each kind of bad one."""
     root = tmp_path_factory.mktemp("models")
-    for name, kind in (("bindings", "causal-lm"), ("sentiment", "sequence-classification"), ("encoder", "masked-lm")):
+    kinds = {"bindings": "causal-lm", "sentiment": "sequence-classification", "encoder": "masked-lm"}
+    for name, kind in (kinds | {"answers": "question-answering"}).items():
         tiny_models.save(kind, root / name)
     (root / "empty").mkdir()
     pickled = Path(shutil.copytree(root / "bindings", root / "pickled"))

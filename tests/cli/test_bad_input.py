@@ -66,6 +66,9 @@ WRONG_INPUT: list[tuple[list[str], list[str]]] = [
     (["explain", TEXT, "--device-map", "everywhere"], ["everywhere", "balanced"]),
     (["explain", TEXT, "-o", "nowhere/page.html"], ["output folder", "nowhere", "does not exist"]),
     (["explain", TEXT, "-o", "."], ["is a folder"]),
+    (["explain", TEXT, "--context", TEXT], ["language model reads one text"]),
+    (["explain", TEXT, "--model", "MODELS/answers"], ["needs a context", "--context"]),
+    (["explain", TEXT, "--model", "MODELS/answers", "--context", TEXT, "-t", "x"], ["'x' does not stand in the context"]),
     (["verify", "MODELS/empty"], ["not a model"]),
 ]  # fmt: skip
 

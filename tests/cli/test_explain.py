@@ -151,3 +151,15 @@ def test_an_operation_without_a_rule_is_a_warning_or_the_end(
     assert strict.code == 3
     assert "no rule covers" in strict.err
     assert not Path("a.json").exists()
+
+
+def test_a_question_is_answered_from_its_context(run: Run) -> None:
+    words = ["explain", "the ball is", "--model", "MODELS/answers", "--context", "the box holds a red ball ."]
+    found = json.loads(run(*words, "--target", "red ball", "--format", "json").out)
+    assert (found["task"], found["target"]["token"], found["text"]) == (
+        "question-answering",
+        "red ball",
+        "the ball is\nthe box holds a red ball .",
+    )
+    units = json.loads(run(*words, "--by", "message", "--format", "json").out)["units"]
+    assert [unit["label"] for unit in units] == ["question", "context"]

@@ -1,0 +1,97 @@
+"""One prediction explained: a token, a label or an answer that the model chooses, or a function of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lxtlike.attribution import Attribution, ResolvedTarget
+from lxtlike.feeding import check_length, model_inputs, prediction
+from lxtlike.rules.call import tensors
+from lxtlike.rules.primitives import Book
+from lxtlike.setting import Setting
+from lxtlike.targets import FUNCTION, Chosen, Function, Target, measured, resolve, values
+from lxtlike.tasks import Reading
+from lxtlike.text import Encoded
+
+CLOSED = 1e-3
+"""Largest relative error of a batch item's ledger before the item is explained again on its own."""
+
+
+def explained_choices(
+    setting: Setting, reading: Reading, batch: Sequence[Encoded], target: Target, *, strict: bool, layers: bool
+) -> list[Attribution]:
+    """What the model chooses for each text of a batch, or `target`, in one forward and one backward pass.
+
+    Raises:
+        InputError: a text is too long, or there is no such target.
+    """
+    for encoded in batch:
+        check_length(encoded, setting.model, setting.tokenizer)
+    places = [reading.place(encoded, target.position) for encoded in batch]
+    choices = [reading.choices(encoded) for encoded in batch]
+    chosen: list[Chosen] = []
+
+    def read(outputs: Any) -> Tensor:
+        return reading.rows(outputs, places, batch)
+
+    def scalar(rows: Tensor, book: Book) -> Tensor:
+        chosen.extend(resolve(target, row.detach(), own) for row, own in zip(rows, choices, strict=True))
+        return values(rows, chosen, book)
+
+    inputs = model_inputs(batch, setting.model, setting.tokenizer, reading.kept(places))
+    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, layers=layers)
+    found = []
+    for item, encoded in enumerate(batch):
+        length = len(encoded.tokens)
+        value = float(explained.values[item])
+        found.append(
+            setting.attribution(
+                encoded,
+                explained,
+                explained.relevance[item, :length],
+                explained.ledgers[item],
+                prediction=prediction(explained.rows[item], choices[item]),
+                target=reading.target(chosen[item], encoded, places[item], value),
+                layers=None if explained.layers is None else explained.layers[item, :, :length],
+            )
+        )
+    if len(batch) > 1 and any(a.ledger.relative_error > CLOSED for a in found) and setting.composite.rules:
+        # Where tokens of all items are mixed (experts), what an item absorbed is only known item by item.
+        alone = ([encoded] for encoded in batch)
+        return [explained_choices(setting, reading, one, target, strict=strict, layers=layers)[0] for one in alone]
+    return found
+
+
+def explained_function(
+    setting: Setting, encoded: Encoded, function: Function, *, strict: bool, layers: bool
+) -> Attribution:
+    """What a caller's own function makes of the model's outputs for one text.
+
+    Raises:
+        InputError: the text is too long, or the function does not return one number.
+    """
+    check_length(encoded, setting.model, setting.tokenizer)
+    latest: list[Any] = []
+
+    def read(outputs: Any) -> Tensor:
+        latest[:] = [outputs]
+        return next(t for t in tensors(outputs) if t.is_floating_point())
+
+    def scalar(_rows: Tensor, book: Book) -> Tensor:
+        return measured(latest[0], function, book)
+
+    inputs = model_inputs([encoded], setting.model, setting.tokenizer)
+    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, layers=layers)
+    name = getattr(function, "__name__", type(function).__name__)
+    return setting.attribution(
+        encoded,
+        explained,
+        explained.relevance[0],
+        explained.ledgers[0],
+        prediction=(),
+        target=ResolvedTarget(None, name, None, FUNCTION, None, float(explained.values[0])),
+        layers=None if explained.layers is None else explained.layers[0],
+    )

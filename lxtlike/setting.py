@@ -1,0 +1,97 @@
+"""What explains: a model with its tokenizer, its task and the rules. Targets and texts come to it, results leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTarget
+from lxtlike.composites import Composite
+from lxtlike.ledger import Ledger
+from lxtlike.methods import Explained, lrp
+from lxtlike.methods.lrp import Read, Scalar
+from lxtlike.text import Encoded
+from lxtlike.version import versions
+
+
+@dataclass(eq=False, repr=False)
+class Setting:
+    """A model under a composite.
+
+    Attributes:
+        name: what results call the model.
+        strict, checkpointing: as for `Explainer`.
+    """
+
+    model: Any
+    tokenizer: Any
+    composite: Composite
+    task: str
+    name: str
+    strict: bool
+    checkpointing: bool | None
+    _compared: bool = field(default=False, init=False)
+
+    def explained(
+        self, inputs: Mapping[str, Any], read: Read, scalars: Sequence[Scalar], *, strict: bool, **options: Any
+    ) -> list[Explained]:
+        """`lxtlike.methods.lrp` of the model, with its other options.
+
+        The forward deviation is a matter of model and composite: it is measured the first time, and always under `strict`.
+        """
+        found = lrp(
+            self.model,
+            inputs,
+            read,
+            scalars,
+            self.composite,
+            strict=strict,
+            compare=strict or not self._compared,
+            checkpointing=self.checkpointing,
+            **options,
+        )
+        self._compared = True
+        return found
+
+    def attribution(
+        self,
+        encoded: Encoded,
+        explained: Explained,
+        relevance: Tensor,
+        ledger: Ledger,
+        *,
+        prediction: tuple[Candidate, ...],
+        target: ResolvedTarget,
+        layers: Tensor | None = None,
+    ) -> Attribution:
+        """The result for one text, from the relevance [T] of its tokens and what else was found out."""
+        return Attribution(
+            model=self.name,
+            task=self.task,
+            composite=self.composite.name,
+            text=encoded.text,
+            tokens=encoded.tokens,
+            relevance=relevance.float().cpu().numpy(),
+            prediction=prediction,
+            target=target,
+            ledger=replace(ledger, special=on_special(encoded, relevance)),
+            audit=summary(explained),
+            versions=versions(),
+            parts=encoded.parts,
+            layers=None if layers is None else layers.float().cpu().numpy(),
+        )
+
+
+def on_special(encoded: Encoded, relevance: Tensor) -> float:
+    """The part of the relevance [T] that lies on special tokens."""
+    special = torch.tensor([token.special for token in encoded.tokens], device=relevance.device)
+    return float(relevance[special].sum())
+
+
+def summary(explained: Explained) -> AuditSummary:
+    """What the audit found, as results state it."""
+    return AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered))
