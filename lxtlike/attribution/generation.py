@@ -63,6 +63,7 @@ class GenerationAttribution(Saved):
 
     schema: ClassVar[str] = GENERATION_SCHEMA
     kind: ClassVar[str] = "generation"
+    arrays: ClassVar[tuple[str, ...]] = ("outputs.relevance",)
 
     model: str
     task: str
@@ -226,7 +227,9 @@ class GenerationAttribution(Saved):
             objective=parts.string(data["objective"]),
             tokens=tuple(parts.token(text, index, token) for index, token in enumerate(data["tokens"])),
             outputs=tuple(_output(index, output) for index, output in enumerate(data["outputs"])),
-            relevance=np.array([list(map(float, output["relevance"])) for output in data["outputs"]]),
+            relevance=parts.numbers([output["relevance"] for output in data["outputs"]]).reshape(
+                -1, len(data["tokens"])
+            ),
             audit=parts.audit(data["audit"]),
             versions=parts.versions(data["versions"]),
             parts=parts.segments(text, data),
@@ -268,7 +271,7 @@ def _output(index: int, data: Mapping[str, Any]) -> Output:
         id=integer(data["id"]),
         token=parts.string(data["token"]),
         position=integer(data["position"]),
-        value=float(data["value"]),
+        value=parts.number(data["value"]),
         prediction=tuple(map(parts.candidate, data["prediction"])),
         ledger=parts.ledger(data["ledger"]),
     )

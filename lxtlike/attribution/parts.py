@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import index as integer
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lxtlike.ledger import Ledger, Uncovered
 from lxtlike.text import Segment, Token
@@ -102,9 +106,24 @@ def string(value: object) -> str:
     return value
 
 
+def number(value: object) -> float:
+    """The value, if it is a number and not one in quotes."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} should be a number")
+    return float(value)
+
+
+def numbers(values: Sequence[Any]) -> NDArray[Any]:
+    """The values (or rows of values of equal length) as an array, if all are numbers."""
+    array = np.array(values)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{values!r} should be numbers")
+    return array
+
+
 def candidate(data: Mapping[str, Any]) -> Candidate:
     """From its JSON object."""
-    return Candidate(integer(data["id"]), string(data["token"]), float(data["logit"]), float(data["prob"]))
+    return Candidate(integer(data["id"]), string(data["token"]), number(data["logit"]), number(data["prob"]))
 
 
 def target(data: Mapping[str, Any]) -> ResolvedTarget:
@@ -114,8 +133,8 @@ def target(data: Mapping[str, Any]) -> ResolvedTarget:
         token=string(data["token"]),
         position=None if data["position"] is None else integer(data["position"]),
         objective=string(data["objective"]),
-        contrast=data["contrast"],
-        value=float(data["value"]),
+        contrast=_contrast(data["contrast"]),
+        value=number(data["value"]),
         ids=tuple(map(integer, data.get("ids", ()))),
         positions=tuple(map(integer, data.get("positions", ()))),
     )
@@ -131,8 +150,8 @@ def ledger(data: Mapping[str, Any]) -> Ledger:
         if field.name != "bias_kinds"
     }
     return Ledger(
-        **{name: float(value) for name, value in accounts.items()},
-        bias_kinds={string(kind): float(value) for kind, value in kinds.items()},
+        **{name: number(value) for name, value in accounts.items()},
+        bias_kinds={string(kind): number(value) for kind, value in kinds.items()},
     )
 
 
@@ -148,7 +167,7 @@ def audit(data: Mapping[str, Any]) -> AuditSummary:
         )
         for entry in data["uncovered"]
     )
-    return AuditSummary(None if deviation is None else float(deviation), tuple(uncovered))
+    return AuditSummary(None if deviation is None else number(deviation), tuple(uncovered))
 
 
 def versions(data: Mapping[str, Any]) -> dict[str, str]:
@@ -169,12 +188,20 @@ def unit(text: str, count: int, data: Mapping[str, Any]) -> Unit:
     if any(not 0 <= index < count for index in tokens):
         raise ValueError(f"a unit has tokens {list(tokens)}, but there are {count}")
     label = None if data.get("label") is None else string(data["label"])
-    return Unit(*_place(text, data), tokens, float(data["relevance"]), label)
+    return Unit(*_place(text, data), tokens, number(data["relevance"]), label)
 
 
 def segments(text: str, data: Mapping[str, Any]) -> tuple[Segment, ...]:
     """The named parts of the text, from the result's JSON object, which may have none."""
     return named(((string(part["label"]), part["start"], part["end"]) for part in data.get("parts", ())), text)
+
+
+def _contrast(data: Any) -> Mapping[str, Any] | str | None:
+    """As it is (a choice or a continuation with whatever is told of it), if it can be written again."""
+    if data is None or isinstance(data, str):
+        return None if data is None else string(data)
+    json.dumps({**data}, ensure_ascii=False, allow_nan=False).encode()
+    return {**data}
 
 
 def _place(text: str, data: Mapping[str, Any]) -> tuple[str, int, int]:

@@ -39,6 +39,7 @@ class Attribution(Saved):
 
     schema: ClassVar[str] = SCHEMA
     kind: ClassVar[str] = "attribution"
+    arrays: ClassVar[tuple[str, ...]] = ("tokens.relevance", "layers", "heads")
 
     model: str
     task: str
@@ -151,14 +152,14 @@ class Attribution(Saved):
             composite=parts.string(data["composite"]),
             text=text,
             tokens=tokens,
-            relevance=np.array([float(token["relevance"]) for token in data["tokens"]]),
+            relevance=parts.numbers([token["relevance"] for token in data["tokens"]]),
             prediction=tuple(map(parts.candidate, data["prediction"])),
             target=parts.target(data["target"]),
             ledger=parts.ledger(data["ledger"]),
             audit=parts.audit(data["audit"]),
             versions=parts.versions(data["versions"]),
             parts=parts.segments(text, data),
-            layers=np.array([list(map(float, row)) for row in data["layers"]]) if "layers" in data else None,
+            layers=parts.numbers(data["layers"]) if "layers" in data else None,
             units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
         )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from lxtlike.errors import InputError, LxtlikeError, NumericalError
+from lxtlike.errors import InputError, LxtlikeError
 from lxtlike.files import write_whole
 
 Result = TypeVar("Result", bound="Saved")
@@ -22,10 +23,13 @@ class Saved(ABC):
     Attributes:
         schema: what the object says that it is; the number after the last slash is its version.
         kind: the result in a word, for messages.
+        arrays: what safetensors keep as tensors: ``layers`` is that key of the object, ``tokens.relevance`` the `relevance`
+            of every entry of its list `tokens`; all numbers must be float32.
     """
 
     schema: ClassVar[str]
     kind: ClassVar[str]
+    arrays: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -41,21 +45,32 @@ class Saved(ABC):
         """The result that `to_dict` wrote; keys it does not know are ignored.
 
         Raises:
-            InputError: not such an object, or a damaged one.
+            InputError: not such an object, one of a later version, or a damaged one.
         """
         schema = data.get("schema") if isinstance(data, Mapping) else None
         if schema != cls.schema:
-            raise InputError(f"this is no {cls.kind} of lxtlike: its schema is {schema!r}, expected {cls.schema!r}")
+            raise InputError(f"this is no {cls.kind} of lxtlike: {instead(schema, cls.schema)}")
         try:
             return cls._read(data)
         except KeyError as error:
             raise InputError(f"this {cls.kind} is damaged: {error} is missing") from error
-        except (AttributeError, IndexError, NumericalError, OverflowError, TypeError, ValueError) as error:
-            raise InputError(f"this {cls.kind} is damaged: {error}") from error
+        except (ArithmeticError, AttributeError, IndexError, RecursionError, TypeError, ValueError) as error:
+            # The error may quote what was found, which may be anything.
+            raise InputError(f"this {cls.kind} is damaged: {str(error)[:200]}") from error
 
     def to_json(self, *, indent: int | None = None) -> str:
         """`to_dict` as JSON; every number reads back as the same."""
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
+
+    def to_safetensors(self) -> bytes:
+        """The content of a safetensors file: `arrays` as float32 tensors, all else of `to_dict` as JSON in its header.
+
+        Raises:
+            InputError: the text is too long for a header, which has room for some 500,000 tokens.
+        """
+        from lxtlike.attribution.tensors import packed
+
+        return packed(self.to_dict(), self.arrays)
 
     def to_html(self) -> str:
         """One self-contained page with the text in heat colours."""
@@ -91,18 +106,21 @@ class Saved(ABC):
         return render.drawing(self.to_dict(), kind, top)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result as JSON; a file that is there is replaced at once, when the new one is complete.
+        """Write the result as safetensors, if `path` ends in ``.safetensors``, and else as JSON.
+
+        A file that is there is replaced at once, when the new one is complete.
 
         Raises:
-            InputError: the path cannot be written to.
+            InputError: the path cannot be written to, or the text is too long for safetensors.
         """
+        compact = Path(path).suffix.lower() == ".safetensors"
         try:
-            write_whole(Path(path), self.to_json() + "\n")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"cannot write {str(path)!r}: {reason}; give a file name in a folder that exists"
-            ) from error
+            write_whole(Path(path), self.to_safetensors() if compact else self.to_json() + "\n")
+        except OSError as error:
+            reason = f"{error.strerror or error}; give a file name in a folder that exists"
+            raise InputError(f"cannot write {str(path)!r}: {reason}") from error
+        except ValueError as error:
+            raise InputError(f"cannot write {str(path)!r}: {error}") from error
 
     def _repr_html_(self) -> str:
         from lxtlike import render
@@ -121,6 +139,19 @@ class Saved(ABC):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).from_dict, (self.to_dict(),)
+
+
+def instead(schema: object, *expected: str) -> str:
+    """What is wrong with a schema where one of these is expected."""
+    known = " or ".join(map(repr, expected))
+    if not isinstance(schema, str):
+        return f"it has no schema, expected {known}"
+    for ours in expected:
+        name, _, version = ours.rpartition("/")
+        found = re.fullmatch(rf"{re.escape(name)}/(\d{{1,9}})", schema)
+        if found and int(found[1]) > int(version):
+            return f"its schema {schema!r} is newer than {ours!r}, the last one that is read here: upgrade lxtlike"
+    return f"its schema is {schema[:80]!r}, expected {known}"
 
 
 def pandas() -> Any:

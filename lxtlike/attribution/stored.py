@@ -5,30 +5,49 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+from lxtlike.attribution import tensors
 from lxtlike.attribution.generation import GenerationAttribution
 from lxtlike.attribution.result import Attribution
+from lxtlike.attribution.saved import instead
 from lxtlike.errors import InputError
 
-_KINDS = {kind.schema: kind for kind in (Attribution, GenerationAttribution)}
+KINDS = (Attribution, GenerationAttribution)
 
 
 def load(path: str | os.PathLike[str]) -> Attribution | GenerationAttribution:
-    """The result that `Attribution.save` or `GenerationAttribution.save` wrote.
+    """The result that `save` wrote, as JSON or as safetensors: its content says which, and of what kind it is.
 
     Raises:
-        InputError: there is no such file, or it holds something else or something damaged.
+        InputError: there is no such file, or it holds something else, something damaged, or a later version's result.
     """
     name = str(path)
     try:
-        data = json.loads(Path(path).read_bytes())
+        data = _read(Path(path))
     except OSError as error:
         raise InputError(f"cannot read {name!r}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name!r} is not JSON in UTF-8 ({error}); give a file that Attribution.save wrote") from error
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        reason = str(error)[:200]
+        raise InputError(
+            f"{name!r} is no whole JSON or safetensors of a result ({reason}); give a file that save wrote"
+        ) from error
     schema = data.get("schema") if isinstance(data, dict) else None
     try:
-        kind = _KINDS.get(schema, Attribution) if isinstance(schema, str) else Attribution
-        return kind.from_dict(data)
+        return _kind(schema).from_dict(data)
     except InputError as error:
         raise InputError(f"cannot load {name!r}: {error}") from error
+
+
+def _read(path: Path) -> Any:
+    with path.open("rb") as file:
+        start = file.read(9)
+        return tensors.unpacked(start, file) if tensors.begins(start) else json.loads(start + file.read())
+
+
+def _kind(schema: object) -> type[Attribution] | type[GenerationAttribution]:
+    """The kind whose schema this is, whatever its version."""
+    for kind in KINDS:
+        if isinstance(schema, str) and schema.rpartition("/")[0] == kind.schema.rpartition("/")[0]:
+            return kind
+    raise InputError(f"this is no result of lxtlike: {instead(schema, *(kind.schema for kind in KINDS))}")

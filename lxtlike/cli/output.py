@@ -15,7 +15,9 @@ from lxtlike.files import write_whole
 if TYPE_CHECKING:
     from lxtlike.attribution.saved import Saved
 
-_BY_SUFFIX = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html", ".png": "png", ".tex": "latex"}
+_BY_SUFFIX = {".htm": "html", ".tex": "latex"} | {
+    f".{name}": name for name in ("json", "csv", "tsv", "html", "png", "svg", "pdf", "safetensors")
+}
 
 
 def checked(output: Path, *, make_folder: bool = False) -> Path:
@@ -83,10 +85,10 @@ def format_of(file: Path | None) -> str:
 
 
 def rendered(result: Saved, format: str, file: Path | None, top: int, color: str) -> str | bytes:
-    """A result in one of the formats.
+    """A result in one of the formats of ``--format``, or in one that only a file's name asks for.
 
     Raises:
-        LxtlikeError: a picture is wanted and matplotlib is not installed.
+        LxtlikeError: a picture is wanted and matplotlib is not installed, or a text is too long for safetensors.
     """
     from lxtlike import render
 
@@ -94,6 +96,8 @@ def rendered(result: Saved, format: str, file: Path | None, top: int, color: str
         return result.to_json()
     if format == "text":
         return render.terminal(result.to_dict(), color=colours(color, file), width=columns(), top=top)
-    if format == "png":
-        return render.figure(result.to_dict(), "png", top=max(top, 1))
+    if format == "safetensors":
+        return result.to_safetensors()
+    if format in render.FIGURES:
+        return render.figure(result.to_dict(), format, top=max(top, 1))
     return {"csv": render.csv, "tsv": render.tsv, "html": render.html, "latex": render.latex}[format](result.to_dict())

@@ -5,9 +5,10 @@ here knows a model, torch, transformers or numpy, and every string of the result
 """
 
 from lxtlike.render.console import terminal
+from lxtlike.render.figure import FORMATS as FIGURES
 from lxtlike.render.figure import drawing, figure
 from lxtlike.render.latex import latex
 from lxtlike.render.page import fragment, html
 from lxtlike.render.table import csv, tsv
 
-__all__ = ["csv", "drawing", "figure", "fragment", "html", "latex", "terminal", "tsv"]
+__all__ = ["FIGURES", "csv", "drawing", "figure", "fragment", "html", "latex", "terminal", "tsv"]
