@@ -352,6 +352,9 @@ def test_pandas(result: Attribution) -> None:
     assert frame["relevance"].tolist() == result.relevance.tolist()
     assert frame["text"].tolist() == [token.text for token in TOKENS]
     assert result.by("word").to_pandas()["text"].tolist()[:3] == ["", "The", "capital"]
+    assert result.by([("head", 0, 11)]).to_pandas()["label"].fillna("").tolist()[:2] == ["", "head"]
+    layers = replace(result, layers=np.ones((3, len(TOKENS)))).to_pandas("layers")
+    assert layers.groupby("layer")["relevance"].sum().tolist() == [float(len(TOKENS))] * 3
 
 
 def test_without_pandas(result: Attribution, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,12 +235,15 @@ class GenerationAttribution(Saved):
             parts=parts.segments(text, data),
         )
 
-    def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` of the matrix: a row for each output, a column for each token.
+    def to_pandas(self, kind: str | None = None) -> Any:
+        """A `pandas.DataFrame` of the matrix, a row for each output, a column for each token; or ``pairs`` in long form.
 
         Raises:
+            InputError: an unknown kind, or one that the result has no numbers for.
             LxtlikeError: pandas is not installed.
         """
+        if kind is not None:
+            return super().to_pandas(kind)
         names = [output.token for output in self.outputs], [token.token for token in self.tokens]
         return pandas().DataFrame(self.relevance, index=names[0], columns=names[1])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lxtlike.attribution import parts
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
-from lxtlike.attribution.saved import Saved, pandas
+from lxtlike.attribution.saved import Saved
 from lxtlike.errors import InputError, NumericalError
 from lxtlike.ledger import Ledger
 from lxtlike.text import Given, Segment, Token, cut, group
@@ -162,15 +162,6 @@ class Attribution(Saved):
             layers=parts.numbers(data["layers"]) if "layers" in data else None,
             units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
         )
-
-    def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` with one row for each token, or unit.
-
-        Raises:
-            LxtlikeError: pandas is not installed.
-        """
-        data = self.to_dict()
-        return pandas().DataFrame(data["tokens"] if self.units is None else data["units"])
 
 
 def _read_only(values: Any, names: Sequence[str], kind: str) -> NDArray[np.float32]:

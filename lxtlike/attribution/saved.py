@@ -78,11 +78,31 @@ class Saved(ABC):
 
         return render.html(self.to_dict())
 
-    def to_csv(self) -> str:
-        """A table as CSV, one line for each token, or unit."""
+    def to_csv(self, kind: str | None = None, *, spreadsheet: bool = False) -> str:
+        """A table as CSV: one line for each token, unit or output, or ``layers``, ``heads`` or ``pairs`` in long form.
+
+        Args:
+            kind: see `lxtlike.render.table`.
+            spreadsheet: write ``'`` before a text that a spreadsheet would take for a formula; it is not the same then.
+
+        Raises:
+            InputError: an unknown kind, or one that the result has no numbers for.
+        """
         from lxtlike import render
 
-        return render.csv(self.to_dict())
+        return render.csv(self.to_dict(), kind, spreadsheet=spreadsheet)
+
+    def to_pandas(self, kind: str | None = None) -> Any:
+        """The table of `to_csv` as a `pandas.DataFrame`; of a generation the matrix alone, outputs x tokens.
+
+        Raises:
+            InputError: as `to_csv`.
+            LxtlikeError: pandas is not installed.
+        """
+        from lxtlike import render
+
+        columns, rows = render.table(self.to_dict(), kind)
+        return pandas().DataFrame(rows, columns=list(columns))
 
     def to_latex(self) -> str:
         """A fragment for LaTeX (with the package xcolor) that compiles as it is."""

@@ -9,6 +9,6 @@ from lxtlike.render.figure import FORMATS as FIGURES
 from lxtlike.render.figure import drawing, figure
 from lxtlike.render.latex import latex
 from lxtlike.render.page import fragment, html
-from lxtlike.render.table import csv, tsv
+from lxtlike.render.table import csv, table, tsv
 
-__all__ = ["FIGURES", "csv", "drawing", "figure", "fragment", "html", "latex", "terminal", "tsv"]
+__all__ = ["FIGURES", "csv", "drawing", "figure", "fragment", "html", "latex", "table", "terminal", "tsv"]

@@ -1,8 +1,8 @@
 """Tables: one line for each token, for each unit where the result is grouped, for each output of a generation.
 
-Columns are ``index,id,token,text,start,end,special,relevance``, for units ``index,text,start,end,tokens,relevance``
+Columns are ``index,id,token,text,start,end,special,relevance``, for units ``index,label,text,start,end,tokens,relevance``
 (`tokens`: their indices with spaces between). Of a generation they are ``index,id,token,position,value`` and then one for
-each token, headed by it. Numbers are raw, in full precision.
+each token, headed by it. Matrices also come in long form, one number a line. Numbers are raw, in full precision.
 """
 
 from __future__ import annotations
@@ -11,40 +11,84 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from lxtlike.errors import InputError
 from lxtlike.render.signs import COMMAND
 
 TOKEN_COLUMNS = ("index", "id", "token", "text", "start", "end", "special", "relevance")
-UNIT_COLUMNS = ("index", "text", "start", "end", "tokens", "relevance")
+UNIT_COLUMNS = ("index", "label", "text", "start", "end", "tokens", "relevance")
 OUTPUT_COLUMNS = ("index", "id", "token", "position", "value")
+LONG_COLUMNS = {
+    "layers": ("layer", "index", "token", "relevance"),
+    "heads": ("layer", "head", "relevance"),
+    "pairs": ("output", "output_token", "index", "token", "relevance"),
+}
 
-Lines: TypeAlias = tuple[Sequence[Any], Sequence[Sequence[Any]]]
+Lines: TypeAlias = tuple[Sequence[str], Sequence[Sequence[Any]]]
 """The column names, and the rows."""
 
 _NAMED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
-def csv(result: Mapping[str, Any]) -> str:
+def csv(result: Mapping[str, Any], kind: str | None = None, *, spreadsheet: bool = False) -> str:
     """Comma-separated values after RFC 4180, lines ending in a newline; any text survives a CSV reader unchanged.
 
-    Nothing but quoting is done: a text that begins with ``=`` is a formula to a spreadsheet, so import it as text.
+    Args:
+        kind: as in `table`.
+        spreadsheet: write ``'`` before a text that a spreadsheet would take for a formula (``=1+1``), which changes it.
+            Without it nothing but quoting is done, and such a file should be imported with its columns as text.
     """
-    return _table(result, ",", _quoted)
+    begins = re.compile("[=+\\-@\t\r\n＝＋－＠]") if spreadsheet else re.compile("(?!)")
+    return _joined(table(result, kind), ",", lambda text: _quoted("'" + text if begins.match(text) else text))
 
 
 def tsv(result: Mapping[str, Any]) -> str:
     """Tab-separated values, one line for each row whatever its text: controls become ``\\t``, ``\\n``, ``\\x1b``."""
-    return _table(result, "\t", lambda field: re.sub(rf"\\|{COMMAND.pattern}", _escaped, field))
+    return _joined(table(result), "\t", lambda text: re.sub(rf"\\|{COMMAND.pattern}", _escaped, text))
 
 
-def _table(result: Mapping[str, Any], separator: str, guard: Callable[[str], str]) -> str:
-    head, lines = _matrix(result) if "outputs" in result else _list(result)
-    return "".join(separator.join(guard(_field(value)) for value in line) + "\n" for line in (head, *lines))
+def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
+    """Columns and rows, as Python values.
+
+    Args:
+        kind: None for a row for each token, unit or output; in long form ``layers`` and ``heads`` of an attribution (layer 0
+            are the embeddings) and ``pairs`` of output and input of a generation, without what comes after the output.
+
+    Raises:
+        InputError: an unknown kind, or one that the result has no numbers for.
+    """
+    if kind is None:
+        return _matrix(result) if "outputs" in result else _list(result)
+    if kind not in LONG_COLUMNS:
+        raise InputError(f"table {kind!r} is unknown: use {', '.join(LONG_COLUMNS)}, or none")
+    if not result.get("outputs" if kind == "pairs" else kind):
+        how = "only a generation has them" if kind == "pairs" else "ask for them when explaining"
+        raise InputError(f"this result has no {kind}: {how}")
+    names = [token["token"] for token in result["tokens"]]
+    if kind == "heads":
+        rows = [[layer, h, x] for layer, row in enumerate(result["heads"], 1) for h, x in enumerate(row)]
+    elif kind == "layers":
+        rows = [[layer, i, names[i], x] for layer, row in enumerate(result["layers"]) for i, x in enumerate(row)]
+    else:
+        rows = [
+            [output["index"], output["token"], i, names[i], x]
+            for output in result["outputs"]
+            for i, x in enumerate(output["relevance"][: output["position"]])
+        ]
+    return LONG_COLUMNS[kind], rows
+
+
+def _joined(lines: Lines, separator: str, guard: Callable[[str], str]) -> str:
+    head, rows = lines
+    return "".join(
+        separator.join(guard(value) if isinstance(value, str) else _field(value) for value in line) + "\n"
+        for line in (head, *rows)
+    )
 
 
 def _list(result: Mapping[str, Any]) -> Lines:
     units = result.get("units")
     columns = UNIT_COLUMNS if units else TOKEN_COLUMNS
-    rows = [{**unit, "index": index} for index, unit in enumerate(units)] if units else result["tokens"]
+    rows = [{"label": None, **unit, "index": index} for index, unit in enumerate(units)] if units else result["tokens"]
     return columns, [[row[column] for column in columns] for row in rows]
 
 

@@ -102,7 +102,8 @@ def _rows(result: Mapping[str, Any]) -> tuple[Row, ...]:
 
 def _row(index: int, token: str, special: bool, entry: Mapping[str, Any]) -> Row:
     text = entry["text"]
-    return Row(index, text or token, token, text, entry["start"], entry["end"], special, entry["relevance"])
+    label = entry.get("label") or text or token
+    return Row(index, label, token, text, entry["start"], entry["end"], special, entry["relevance"])
 
 
 def _pieces(text: str, rows: Sequence[Row]) -> Iterator[Piece]:

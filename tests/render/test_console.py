@@ -149,3 +149,11 @@ def test_snapshots(snapshot: Callable[[str, str], None]) -> None:
     snapshot("next_token.txt", terminal(examples.next_token()))
     snapshot("hostile.narrow.txt", terminal(examples.hostile(), width=40))
     snapshot("classifier.256.ansi", terminal(examples.classifier(), color="256", theme="dark"))
+
+
+def test_segments_go_by_their_labels() -> None:
+    made = examples.words()
+    made["units"][2]["label"] = "praise\n1"
+    page = terminal(made)
+    assert "praise↵1 #2" in page
+    assert "gorgeous, #" not in page
