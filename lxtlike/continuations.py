@@ -17,7 +17,7 @@ from lxtlike.attribution import Attribution, GenerationAttribution, Output, Reso
 from lxtlike.choices import Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
-from lxtlike.methods import Explained, Progress
+from lxtlike.methods import Explained, Progress, Views
 from lxtlike.rules.primitives import Book
 from lxtlike.setting import Setting, on_special, summary
 from lxtlike.targets import Chosen, values
@@ -43,7 +43,7 @@ def explained_outputs(
     start = _start(prompt, joined)
     chosen = [Chosen(number, None, objective) for number in joined.ids[start:]]
     scalars = [partial(_one, chosen, n) for n in range(len(chosen))]
-    found = _explain(setting, [joined], start, scalars, strict, progress)
+    found = _explain(setting, [joined], start, scalars, strict, progress=progress)
     vocabulary = _vocabulary(setting)
     return GenerationAttribution(
         model=setting.name,
@@ -79,12 +79,14 @@ def explained_span(
     weights: Sequence[Sequence[float] | None],
     *,
     strict: bool,
+    views: Views,
 ) -> Attribution:
     """A continuation as a whole, or what speaks for it rather than for another: one forward and one backward pass.
 
     Args:
         joined: prompt and continuation; a second one, of the same prompt and another continuation, is subtracted.
         weights: of each continuation one for each of its tokens; None means 1.
+        views: what is read besides the tokens' relevance; like that, it is of both texts together.
 
     Raises:
         InputError: weights that do not fit.
@@ -103,11 +105,15 @@ def explained_span(
         weighted = scores * scores.new_tensor(signed)
         return torch.stack([part.sum() for part in torch.split(weighted, [len(own) for own in ids])])
 
-    (explained,) = _explain(setting, joined, start, [scalar], strict)
-    relevance = explained.relevance[0, : len(first.tokens)].clone()
+    def together(relevance: Tensor) -> Tensor:
+        """Of all texts [N, ..., T]: that of the first one's tokens, with that of the others' for the prompt they share."""
+        total = relevance[0, ..., : len(first.tokens)].clone()
+        total[..., :start] += relevance[1:, ..., :start].sum(0)
+        return total
+
+    (explained,) = _explain(setting, joined, start, [scalar], strict, views=views)
     contrast: dict[str, Any] | None = None
     for item, other in enumerate(others, start=1):
-        relevance[:start] += explained.relevance[item, :start]
         contrast = {
             "id": None,
             "token": other.text[len(prompt.text) :],
@@ -118,7 +124,7 @@ def explained_span(
     return setting.attribution(
         first,
         explained,
-        relevance,
+        together(explained.relevance),
         # Of both texts together: what is booked for the batch as a whole belongs to the difference, too.
         explained.audit.ledger(value, explained.relevance),
         prediction=prediction(explained.rows[0], _vocabulary(setting)),
@@ -132,6 +138,8 @@ def explained_span(
             ids=tuple(ids[0]),
             positions=tuple(range(start, len(first.tokens))),
         ),
+        layers=None if explained.layers is None else together(explained.layers),
+        heads=None if explained.heads is None else explained.heads.sum(0),
     )
 
 
@@ -167,7 +175,7 @@ def _explain(
     start: int,
     scalars: Sequence[Any],
     strict: bool,
-    progress: Progress | None = None,
+    **options: Any,
 ) -> list[Explained]:
     for encoded in joined:
         check_length(encoded, setting.model, setting.tokenizer)
@@ -178,7 +186,7 @@ def _explain(
         return rows_at(outputs.logits, [item for item, _ in places], [place for _, place in places], kept)
 
     inputs = model_inputs(joined, setting.model, setting.tokenizer, kept)
-    return setting.explained(inputs, read, scalars, strict=strict, progress=progress)
+    return setting.explained(inputs, read, scalars, strict=strict, **options)
 
 
 def _start(prompt: Encoded, joined: Encoded) -> int:

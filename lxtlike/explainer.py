@@ -16,7 +16,7 @@ from lxtlike.continuations import explained_outputs, explained_span, generated
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length
 from lxtlike.loading import load, task_of, unwrapped
-from lxtlike.methods import Progress
+from lxtlike.methods import Progress, Views
 from lxtlike.predictions import explained_choices, explained_function
 from lxtlike.setting import Setting
 from lxtlike.targets import MEAN, Function, Span, Target
@@ -122,6 +122,7 @@ class Explainer(Setting):
         chat: bool | Mapping[str, Any] = False,
         segments: Sequence[Given] | None = None,
         layers: bool = False,
+        heads: bool = False,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> Attribution: ...
@@ -140,6 +141,7 @@ class Explainer(Setting):
         chat: bool | Mapping[str, Any] = False,
         segments: None = None,
         layers: bool = False,
+        heads: bool = False,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> list[Attribution]: ...
@@ -158,6 +160,7 @@ class Explainer(Setting):
         chat: bool | Mapping[str, Any] = False,
         segments: Sequence[Given] | None = None,
         layers: bool = False,
+        heads: bool = False,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> Attribution | list[Attribution]:
@@ -180,7 +183,8 @@ class Explainer(Setting):
             chat: the text is a list of messages, or one user turn, and goes through the tokenizer's chat template. More
                 than True: its options, such as ``{"documents": [...]}`` (see `lxtlike.text.chat`).
             segments: what the text consists of, ``[(label, start, end), ...]``; `Attribution.by` knows them as parts.
-            layers: read the tokens' relevance behind every layer, too (`Attribution.layers`); not of continuations.
+            layers: read the tokens' relevance behind every layer, too (`Attribution.layers`).
+            heads: read the relevance of every attention head, too (`Attribution.heads`).
             strict: overrides the explainer's own.
 
         Raises:
@@ -202,7 +206,7 @@ class Explainer(Setting):
         if len(contexts) != len(texts):
             raise InputError(f"{len(contexts)} contexts for {len(texts)} texts: one for each is needed, or one for all")
         batch = [self._encode(own, chat, segments, other) for own, other in zip(texts, contexts, strict=True)]
-        found = self._explain(batch, target, contrast, objective, position, layers, batch_size, strict)
+        found = self._explain(batch, target, contrast, objective, position, Views(layers, heads), batch_size, strict)
         return found[0] if single else found
 
     def _explain(
@@ -212,7 +216,7 @@ class Explainer(Setting):
         contrast: str | int | Span | None,
         objective: str,
         position: int | None,
-        layers: bool,
+        views: Views,
         batch_size: int,
         strict: bool,
     ) -> list[Attribution]:
@@ -221,21 +225,19 @@ class Explainer(Setting):
                 raise InputError(
                     "a target function says itself what is explained: leave contrast, position and objective out"
                 )
-            return [explained_function(self, encoded, target, strict=strict, layers=layers) for encoded in batch]
+            return [explained_function(self, encoded, target, strict=strict, views=views) for encoded in batch]
         spans = self._spans(target, contrast)
         if spans:
             if position is not None:
                 raise InputError("a continuation follows the whole text: leave the position out")
-            if layers:
-                raise InputError("layers are read for one token or label, not for a continuation")
-            return [self._explain_span(prompt, spans, objective, strict) for prompt in batch]
+            return [self._explain_span(prompt, spans, objective, strict, views) for prompt in batch]
         asked = Target(target, contrast, objective, position)  # type: ignore[arg-type]  # no spans are left
         size = batch_size if self._reading.pads else 1
         return [
             attribution
             for start in range(0, len(batch), size)
             for attribution in explained_choices(
-                self, self._reading, batch[start : start + size], asked, strict=strict, layers=layers
+                self, self._reading, batch[start : start + size], asked, strict=strict, views=views
             )
         ]
 
@@ -317,13 +319,15 @@ class Explainer(Setting):
         if self.task != "causal-lm":
             raise InputError(f"only a causal language model continues a text; this model's task is {self.task}")
 
-    def _explain_span(self, prompt: Encoded, spans: list[Span], objective: str, strict: bool) -> Attribution:
+    def _explain_span(
+        self, prompt: Encoded, spans: list[Span], objective: str, strict: bool, views: Views
+    ) -> Attribution:
         Target(objective=objective)
         joined = [extend(prompt, span.text, self.tokenizer) for span in spans]
         if len(joined) == 2 and joined[0] == joined[1]:
             raise InputError("target and contrast are the same continuation: their difference is 0")
         weights = [span.weights for span in spans]
-        return explained_span(self, prompt, joined, objective, weights, strict=strict)
+        return explained_span(self, prompt, joined, objective, weights, strict=strict, views=views)
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lxtlike.attribution import Attribution, ResolvedTarget
 from lxtlike.feeding import check_length, model_inputs, prediction
+from lxtlike.methods import Views
 from lxtlike.rules.call import tensors
 from lxtlike.rules.primitives import Book
 from lxtlike.setting import Setting
@@ -21,7 +22,7 @@ CLOSED = 1e-3
 
 
 def explained_choices(
-    setting: Setting, reading: Reading, batch: Sequence[Encoded], target: Target, *, strict: bool, layers: bool
+    setting: Setting, reading: Reading, batch: Sequence[Encoded], target: Target, *, strict: bool, views: Views
 ) -> list[Attribution]:
     """What the model chooses for each text of a batch, or `target`, in one forward and one backward pass.
 
@@ -42,7 +43,7 @@ def explained_choices(
         return values(rows, chosen, book)
 
     inputs = model_inputs(batch, setting.model, setting.tokenizer, reading.kept(places))
-    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, layers=layers)
+    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, views=views)
     found = []
     for item, encoded in enumerate(batch):
         length = len(encoded.tokens)
@@ -56,17 +57,18 @@ def explained_choices(
                 prediction=prediction(explained.rows[item], choices[item]),
                 target=reading.target(chosen[item], encoded, places[item], value),
                 layers=None if explained.layers is None else explained.layers[item, :, :length],
+                heads=None if explained.heads is None else explained.heads[item],
             )
         )
     if len(batch) > 1 and any(a.ledger.relative_error > CLOSED for a in found) and setting.composite.rules:
         # Where tokens of all items are mixed (experts), what an item absorbed is only known item by item.
         alone = ([encoded] for encoded in batch)
-        return [explained_choices(setting, reading, one, target, strict=strict, layers=layers)[0] for one in alone]
+        return [explained_choices(setting, reading, one, target, strict=strict, views=views)[0] for one in alone]
     return found
 
 
 def explained_function(
-    setting: Setting, encoded: Encoded, function: Function, *, strict: bool, layers: bool
+    setting: Setting, encoded: Encoded, function: Function, *, strict: bool, views: Views
 ) -> Attribution:
     """What a caller's own function makes of the model's outputs for one text.
 
@@ -84,7 +86,7 @@ def explained_function(
         return measured(latest[0], function, book)
 
     inputs = model_inputs([encoded], setting.model, setting.tokenizer)
-    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, layers=layers)
+    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, views=views)
     name = getattr(function, "__name__", type(function).__name__)
     return setting.attribution(
         encoded,
@@ -94,4 +96,5 @@ def explained_function(
         prediction=(),
         target=ResolvedTarget(None, name, None, FUNCTION, None, float(explained.values[0])),
         layers=None if explained.layers is None else explained.layers[0],
+        heads=None if explained.heads is None else explained.heads[0],
     )

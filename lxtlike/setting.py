@@ -67,6 +67,7 @@ class Setting:
         prediction: tuple[Candidate, ...],
         target: ResolvedTarget,
         layers: Tensor | None = None,
+        heads: Tensor | None = None,
     ) -> Attribution:
         """The result for one text, from the relevance [T] of its tokens and what else was found out."""
         return Attribution(
@@ -83,6 +84,7 @@ class Setting:
             versions=versions(),
             parts=encoded.parts,
             layers=None if layers is None else layers.float().cpu().numpy(),
+            heads=None if heads is None else heads.float().cpu().numpy(),
         )
 
 

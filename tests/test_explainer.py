@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tiny_models
@@ -235,25 +233,3 @@ def test_importing_the_package_does_not_import_transformers() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     assert set(lxtlike.__all__) <= set(dir(lxtlike))
     assert all(getattr(lxtlike, name) is not None for name in lxtlike.__all__)
-
-
-@pytest.mark.parametrize("which", ["causal", "classifier"])
-def test_relevance_behind_every_layer(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    explainer: Explainer = request.getfixturevalue(which)
-    result = explainer.explain(TEXTS[0], layers=True)
-    assert result.layers is not None
-    assert result.layers.shape == (explainer.model.config.num_hidden_layers + 1, len(result.tokens))
-    np.testing.assert_allclose(result.layers[0], result.relevance, rtol=1e-6)
-    if which == "causal":  # no bias, and the last norm is a constant factor: all of the value lies on the last token
-        assert result.layers[-1][-1] == pytest.approx(result.target.value, rel=1e-4)
-        assert not result.layers[-1][:-1].any()
-    batch = explainer.explain(TEXTS, layers=True)
-    np.testing.assert_allclose(batch[0].layers, result.layers, atol=1e-5)
-    result.save(tmp_path / "a.json")
-    assert lxtlike.load(tmp_path / "a.json") == result
-    assert "layers" not in explainer.explain(TEXTS[0]).to_dict()
-
-
-def test_layers_are_not_read_for_continuations(causal: Explainer) -> None:
-    with pytest.raises(InputError, match="layers are read for one token"):
-        causal.explain(TEXTS[0], completion=" red", layers=True)

@@ -28,6 +28,8 @@ class Attribution(Saved):
         relevance: raw (never normalised), read-only float32 [T]; of a result by units [U], theirs.
         layers: read-only float32 [L + 1, T], the tokens' relevance at the embeddings and behind every layer, where that
             was asked for.
+        heads: read-only float32 [L, H], the relevance of what every attention head puts out, where that was asked for; 0
+            where a layer has no attention, or fewer heads than another.
         parts: what the text consists of (messages, documents), where that is known.
         units: [U] in reading order, or None for a result by token.
         token_relevance: read-only float32 [T], the tokens' relevance also of a result by units.
@@ -54,6 +56,7 @@ class Attribution(Saved):
     versions: Mapping[str, str]
     parts: tuple[Segment, ...] = ()
     layers: NDArray[np.float32] | None = None
+    heads: NDArray[np.float32] | None = None
     units: tuple[Unit, ...] | None = None
     token_relevance: NDArray[np.float32] = None  # type: ignore[assignment]  # filled in below
 
@@ -69,6 +72,8 @@ class Attribution(Saved):
         if self.layers is not None:
             rows = [_read_only(row, names, "token") for row in self.layers]
             object.__setattr__(self, "layers", _read_only_matrix(rows))
+        if self.heads is not None:
+            object.__setattr__(self, "heads", _read_only_heads(self.heads))
         numbers = {
             "the target's value": [self.target.value],
             "a prediction's logit or probability": [n for c in self.prediction for n in (c.logit, c.prob)],
@@ -125,6 +130,8 @@ class Attribution(Saved):
         named: dict[str, Any] = {"parts": [part._asdict() for part in self.parts]} if self.parts else {}
         if self.layers is not None:
             named["layers"] = self.layers.tolist()
+        if self.heads is not None:
+            named["heads"] = self.heads.tolist()
         units = {} if self.units is None else {"units": [unit.to_dict() for unit in self.units]}
         return {
             "schema": SCHEMA,
@@ -160,6 +167,7 @@ class Attribution(Saved):
             versions=parts.versions(data["versions"]),
             parts=parts.segments(text, data),
             layers=parts.numbers(data["layers"]) if "layers" in data else None,
+            heads=parts.numbers(data["heads"]) if "heads" in data else None,
             units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
         )
 
@@ -179,5 +187,16 @@ def _read_only(values: Any, names: Sequence[str], kind: str) -> NDArray[np.float
 
 def _read_only_matrix(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     matrix = np.stack(rows)
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _read_only_heads(values: Any) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        matrix = np.array(values, dtype=np.float32)
+    if matrix.ndim != 2 or not matrix.size:
+        raise InputError(f"relevance of heads of shape {matrix.shape}: a row for each layer, a column for each head")
+    if not np.isfinite(matrix).all():
+        raise NumericalError("the relevance of a head is NaN or infinite: it overflows here; try dtype float32")
     matrix.setflags(write=False)
     return matrix

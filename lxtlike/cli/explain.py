@@ -37,6 +37,9 @@ def command(
     layers: Annotated[
         bool, typer.Option("--layers", help="Relevance behind every layer as well (in JSON and HTML).")
     ] = False,
+    heads: Annotated[
+        bool, typer.Option("--heads", help="Relevance of every attention head as well (in JSON and HTML).")
+    ] = False,
     composite: options.Composite = "default",
     by: Annotated[str, options.choice("--by", ("token", "word", "sentence", "message"), "Relevance per:")] = "token",
     format: options.Format = None,
@@ -78,6 +81,7 @@ def command(
             position=position,
             context=context,
             layers=layers,
+            heads=heads,
         )
     if by != "token":
         attribution = attribution.by(by)

@@ -2,5 +2,6 @@
 
 from lxtlike.methods.leaves import embedding_leaves, input_embedding
 from lxtlike.methods.lrp import Explained, Progress, lrp
+from lxtlike.methods.views import Views
 
-__all__ = ["Explained", "Progress", "embedding_leaves", "input_embedding", "lrp"]
+__all__ = ["Explained", "Progress", "Views", "embedding_leaves", "input_embedding", "lrp"]

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from lxtlike.errors import InputError
-from lxtlike.propagation.layers import layers_of
-from lxtlike.rules.call import tensors
 
 
 def input_embedding(model: Any) -> nn.Module:
@@ -31,28 +29,6 @@ def input_embedding(model: Any) -> nn.Module:
             "of your own"
         )
     return source
-
-
-@contextmanager
-def layer_outputs(model: nn.Module, *, wanted: bool = True) -> Iterator[list[Tensor]]:
-    """Within the block, the list fills with the hidden states [B, T, D] behind every repeated layer of the model.
-
-    What counts as a layer: see `lxtlike.propagation.layers.layers_of`. If not `wanted`, the list stays empty.
-    """
-    found: list[Tensor] = []
-    owner = threading.get_ident()
-
-    def note(_module: nn.Module, _args: Any, output: Any) -> None:
-        hidden = next((t for t in tensors(output) if t.requires_grad), None)
-        if hidden is not None and threading.get_ident() == owner:
-            found.append(hidden)
-
-    handles = [layer.register_forward_hook(note) for layer in layers_of(model).values() if wanted]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

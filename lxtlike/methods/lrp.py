@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lxtlike.composites import Composite
 from lxtlike.errors import LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
-from lxtlike.methods.leaves import embedding_leaves, layer_outputs
+from lxtlike.methods.leaves import embedding_leaves
+from lxtlike.methods.views import NO_VIEWS, Reading, Views, layer_runs
 from lxtlike.propagation import Audit, propagate
 from lxtlike.propagation.surroundings import frozen, owned
 from lxtlike.rules.primitives import Book, wide
@@ -42,6 +43,7 @@ class Explained:
         ledgers: one for each item [B].
         audit: complete.
         layers: [B, L + 1, T], relevance of every position at the embeddings and behind every layer; None if not asked for.
+        heads: [B, L, H], relevance of what every attention head puts out; None if not asked for.
     """
 
     relevance: Tensor
@@ -50,6 +52,7 @@ class Explained:
     ledgers: tuple[Ledger, ...]
     audit: Audit
     layers: Tensor | None = None
+    heads: Tensor | None = None
 
 
 def lrp(
@@ -62,7 +65,7 @@ def lrp(
     strict: bool = False,
     compare: bool = False,
     checkpointing: bool | None = None,
-    layers: bool = False,
+    views: Views = NO_VIEWS,
     progress: Progress | None = None,
 ) -> list[Explained]:
     """Relevance of the input tokens: ``R = sum_d e_d c_d`` at the input embeddings (2502.15886; method, section 1).
@@ -77,10 +80,11 @@ def lrp(
             of their sum serves all.
         compare: run a plain forward first and measure the patched one's deviation from it.
         checkpointing: see `propagate`.
-        layers: read relevance behind every layer as well.
+        views: what is read besides the relevance of the tokens.
         progress: called after each backward pass.
 
     Raises:
+        InputError: heads are asked for, and the model has none, or none that can be told apart.
         NumericalError: NaN in the logits, or NaN or inf in the target or in the relevance.
         AuditError: under `strict`.
     """
@@ -89,35 +93,37 @@ def lrp(
         with owned(model), frozen(model), torch.no_grad():
             plain = read(model(**inputs))
     with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
-        with embedding_leaves(model) as leaves, layer_outputs(model, wanted=layers) as hidden:
+        with embedding_leaves(model) as leaves, layer_runs(model, views) as runs:
             audit.book.items = len(inputs["input_ids"])
             rows = read(model(**inputs))
         _check(not bool(rows.isnan().any()), "the model's output is NaN")
         if plain is not None:
             audit.compare(plain, rows)
+        reading = Reading.of(model, runs, views, leaves[0].shape[:2])
+        wanted = [leaves[0], *reading.tensors, *leaves[1:]]
         found = []
         scales = SCALES.get(rows.dtype) or SCALES.get(leaves[0].dtype, (1.0,))
         for number, scalar in enumerate(scalars, start=1):
             # Hooks of one target's scalar must not see the passes of another: each gets rows of its own.
             values = scalar(rows.view_as(rows), audit.book)
             _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
-            relevance, *behind = _relevance(values, leaves, hidden, audit, scales, number < len(scalars))
+            products = _relevance(values, wanted, audit, scales, number < len(scalars))
+            relevance = next(products).sum(-1)
             _check(bool(relevance.isfinite().all()), "the relevance is NaN or infinite")
             values = values.detach()
             ledgers = tuple(audit.ledger(values[item], relevance[item], item=item) for item in range(len(values)))
-            stacked = (
-                torch.stack([relevance, *(r for r in behind if r.shape == relevance.shape)], 1) if layers else None
+            found.append(
+                Explained(relevance, values, rows.detach(), ledgers, audit, *reading.sums(products, relevance))
             )
-            found.append(Explained(relevance, values, rows.detach(), ledgers, audit, stacked))
             if progress is not None:
                 progress(number, len(scalars))
     return found
 
 
 def _relevance(
-    values: Tensor, leaves: list[Tensor], hidden: list[Tensor], audit: Audit, scales: Sequence[float], again: bool
-) -> list[Tensor]:
-    """Relevance ``sum_d x_d c_d`` at the first leaf and at hidden states, in float32 or wider.
+    values: Tensor, wanted: Sequence[Tensor], audit: Audit, scales: Sequence[float], again: bool
+) -> Iterator[Tensor]:
+    """Relevance ``x c`` of each tensor wanted, in its own shape and in float32 or wider, one after another.
 
     The target is multiplied by the first of the scales at which no coefficient overflows, and they are divided by it.
     """
@@ -129,14 +135,12 @@ def _relevance(
     for scale in scales:
         last = scale == scales[-1]
         audit.book.scale = scale
-        wanted = [*leaves, *hidden]
         found = torch.autograd.grad(
             values.sum() * scale, wanted, retain_graph=again or not last, materialize_grads=True, allow_unused=True
         )
         if last or all(bool(c.isfinite().all()) for c in found):
             break
-    pairs = [(leaves[0], found[0]), *zip(hidden, found[len(leaves) :], strict=True)]
-    return [(wide(x.detach()) * (wide(c) / scale)).sum(-1).to(leaves[0].device) for x, c in pairs]
+    return (wide(x.detach()) * (wide(c) / scale) for x, c in zip(wanted, found, strict=True))
 
 
 def _check(fine: bool, what: str) -> None:

@@ -90,9 +90,9 @@ class RuleMode(TorchFunctionMode):
         return self.layers.made(run(func, args, kwargs, operation))
 
     def _run(self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation | None) -> Any:
-        if func in _COMPOUNDS and self.rules:
+        if func in COMPOUNDS and self.rules:
             with self:
-                return _COMPOUNDS[func](*args, **kwargs)
+                return COMPOUNDS[func](*args, **kwargs)
         if operation is None:
             result = self._unknown(func, args, kwargs)
         else:
@@ -257,7 +257,7 @@ def _opened(function: Any) -> Callable[..., Any]:
     return body
 
 
-_COMPOUNDS: Mapping[Callable[..., Any], Callable[..., Any]] = {
+COMPOUNDS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     F.glu: _glu,
     torch.addcmul: _addcmul,
     Tensor.addcmul: _addcmul,

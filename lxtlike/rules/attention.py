@@ -17,23 +17,28 @@ from lxtlike.rules.primitives import keep, scale, times, wide
 
 
 def softmax_or_router(call: Call) -> str:
-    """Family of a softmax: a router's when its scores are one linear function of one tracked tensor, W h + b.
+    """Family of a softmax: a router's when its scores are one linear function of one tracked tensor, W h + b."""
+    return "router" if is_router(call.get("input")) else "softmax"
+
+
+def is_router(scores: Tensor) -> bool:
+    """Whether scores are one linear function of one tracked tensor.
 
     Scores of attention are products of two tracked tensors, or of a tracked tensor and a learned query for each head. The
     graph tells: between the scores and the matrix product of a linear layer lie operations of one tracked input only
     (casts, masks, top-k, added constants).
     """
-    node = call.get("input").grad_fn
+    node = scores.grad_fn
     while node is not None:
         parents = [parent for parent, _ in node.next_functions if parent is not None]
         if len(parents) != 1:
-            return "softmax"
+            return False
         if node.name() in ("AddmmBackward0", "MmBackward0"):
-            return "router"
+            return True
         if node.name() == "BmmBackward0":
-            return "softmax"
+            return False
         node = parents[0]
-    return "softmax"
+    return False
 
 
 def taylor(call: Call) -> Any:

@@ -32,6 +32,14 @@ def test_json_is_one_object_with_the_account(run: Run) -> None:
     assert result["target"]["token"] == result["prediction"][0]["token"]
 
 
+def test_views_are_there_where_they_are_asked_for(run: Run) -> None:
+    result = explained(run, TEXT, "--layers", "--heads")
+    assert [len(result["layers"]), len(result["layers"][0])] == [3, len(result["tokens"])]
+    assert [len(row) for row in result["heads"]] == [2, 2]
+    assert not {"layers", "heads"} & set(explained(run, TEXT))
+    assert 'value="heads"' in run("explain", TEXT, "--heads", "--format", "html").out
+
+
 def test_the_task_chooses_the_bundled_model(run: Run) -> None:
     result = explained(run, "not a bad film", "--task", "sequence-classification", "--target", "good")
     assert (result["model"], result["target"]["id"], result["target"]["position"]) == ("sentiment", 1, None)
