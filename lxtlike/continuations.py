@@ -1,19 +1,20 @@
 """Continuations of a text: one explained as a whole in one backward pass, or token by token with one for each.
 
-All rows that predict the continuation come from one forward pass over text and continuation together (method, section 5).
+Rows that predict the continuation come from one forward pass over text and continuation together (method, section 5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lxtlike.attribution import Attribution, GenerationAttribution, Output, ResolvedTarget
+from lxtlike.attribution import Attribution, AuditSummary, GenerationAttribution, Output, ResolvedTarget
 from lxtlike.choices import Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
@@ -23,6 +24,9 @@ from lxtlike.setting import Setting, on_special, summary
 from lxtlike.targets import Chosen, values
 from lxtlike.text import Encoded
 from lxtlike.version import versions
+
+CHUNK = 32
+"""Outputs that share a forward pass: logits, a row of the vocabulary's size for each, are held for so many at a time."""
 
 
 def explained_outputs(
@@ -34,17 +38,32 @@ def explained_outputs(
     strict: bool,
     progress: Progress | None = None,
 ) -> GenerationAttribution:
-    """Every token behind the prompt, explained by those before it: one forward pass, a backward pass for each.
+    """Every token behind the prompt, explained by those before it: a backward pass for each.
+
+    Each `CHUNK` of them shares a forward pass, over the text up to its last one.
 
     Args:
         joined: prompt and continuation.
         progress: called after each backward pass.
     """
-    start = _start(prompt, joined)
-    chosen = [Chosen(number, None, objective) for number in joined.ids[start:]]
-    scalars = [partial(_one, chosen, n) for n in range(len(chosen))]
-    found = _explain(setting, [joined], start, scalars, strict, progress=progress)
-    vocabulary = _vocabulary(setting)
+    check_length(joined, setting.model, setting.tokenizer)
+    start, vocabulary = _start(prompt, joined), _vocabulary(setting)
+    outputs: list[Output] = []
+    relevance = np.zeros((len(joined.tokens) - start, len(joined.tokens)), np.float32)
+    audits: list[AuditSummary] = []
+    for first in range(start, len(joined.tokens), CHUNK):
+        read = replace(joined, tokens=joined.tokens[: first + CHUNK])
+        chosen = [Chosen(number, None, objective) for number in read.ids[first:]]
+        scalars = [partial(_one, chosen, n) for n in range(len(chosen))]
+        told = partial(_shifted, progress, len(outputs), len(relevance)) if progress is not None else None
+        found = _explain(setting, [read], first, scalars, strict, progress=told)
+        for row, (token, explained) in enumerate(zip(read.tokens[first:], found, strict=True)):
+            own, index = explained.relevance[0], token.index - start
+            relevance[index, : len(read.tokens)] = own.float().cpu().numpy()
+            ledger = replace(explained.ledgers[0], special=on_special(read, own))
+            best, value = prediction(explained.rows[row], vocabulary), float(explained.values[0])
+            outputs.append(Output(index, token.id, token.token, token.index, value, best, ledger))
+        audits.append(summary(found[-1]))
     return GenerationAttribution(
         model=setting.name,
         task=setting.task,
@@ -52,20 +71,9 @@ def explained_outputs(
         text=joined.text,
         objective=objective,
         tokens=joined.tokens,
-        outputs=tuple(
-            Output(
-                index=index,
-                id=token.id,
-                token=token.token,
-                position=token.index,
-                value=float(explained.values[0]),
-                prediction=prediction(explained.rows[index], vocabulary),
-                ledger=replace(explained.ledgers[0], special=on_special(joined, explained.relevance[0])),
-            )
-            for index, (token, explained) in enumerate(zip(joined.tokens[start:], found, strict=True))
-        ),
-        relevance=torch.cat([explained.relevance for explained in found]).float().cpu().numpy(),
-        audit=summary(found[-1]),
+        outputs=tuple(outputs),
+        relevance=relevance,
+        audit=_together(audits),
         versions=versions(),
         parts=joined.parts,
     )
@@ -143,30 +151,12 @@ def explained_span(
     )
 
 
-def generated(model: Any, tokenizer: Any, prompt: Encoded, options: Mapping[str, Any]) -> list[int]:
-    """The ids that the model's own `generate` puts behind a prompt; greedy, 20 of them, unless the options say else.
-
-    Raises:
-        InputError: `generate` refuses an option, or generates nothing.
-    """
-    options = {"do_sample": False, "max_new_tokens": 20, **options}
-    inputs = {k: v for k, v in model_inputs([prompt], model, tokenizer).items() if k != "use_cache"}
-    training = model.training
-    try:
-        with torch.no_grad():
-            found = model.eval().generate(**inputs, **options)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the model's generate refuses this: {error}") from error
-    finally:
-        model.train(training)
-    ids: list[int] = getattr(found, "sequences", found)[0, len(prompt.tokens) :].tolist()
-    if not ids:
-        raise InputError("the model generated nothing; ask for at least one token (max_new_tokens)")
-    return ids
-
-
 def _one(chosen: list[Chosen], number: int, rows: Tensor, book: Book) -> Tensor:
     return values(rows[number : number + 1], [chosen[number]], book)
+
+
+def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+    progress(before + done, total)
 
 
 def _explain(
@@ -197,3 +187,9 @@ def _start(prompt: Encoded, joined: Encoded) -> int:
 
 def _vocabulary(setting: Setting) -> Vocabulary:
     return Vocabulary(setting.tokenizer, setting.model.config.get_text_config().vocab_size)
+
+
+def _together(audits: Sequence[AuditSummary]) -> AuditSummary:
+    deviations = [audit.forward_deviation for audit in audits if audit.forward_deviation is not None]
+    uncovered = dict.fromkeys(operation for audit in audits for operation in audit.uncovered)
+    return AuditSummary(max(deviations, default=None), tuple(uncovered))

@@ -12,9 +12,10 @@ import torch
 
 from lxtlike.attribution import Attribution, GenerationAttribution
 from lxtlike.composites import Composite
-from lxtlike.continuations import explained_outputs, explained_span, generated
+from lxtlike.continuations import explained_outputs, explained_span
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length
+from lxtlike.generating import generated
 from lxtlike.loading import load, task_of, unwrapped
 from lxtlike.methods import Progress, Views
 from lxtlike.predictions import explained_choices, explained_function

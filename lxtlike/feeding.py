@@ -85,5 +85,6 @@ def prediction(row: Tensor, choices: Choices, count: int = 5) -> tuple[Candidate
 
 
 def _pad_id(model: Any, tokenizer: Tokenizer) -> int:
-    candidates = (model.config.get_text_config().pad_token_id, getattr(tokenizer, "pad_token_id", None))
+    config = model.config.get_text_config()
+    candidates = (getattr(config, "pad_token_id", None), getattr(tokenizer, "pad_token_id", None))
     return next((number for number in candidates if number is not None), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lxtlike
-from lxtlike import Explainer, GenerationAttribution, InputError
+from lxtlike import Explainer, GenerationAttribution, InputError, continuations
 from lxtlike.targets import Span
 
 PROMPT = "the white mug belongs to gus while there is a pink lamp for emil , carl has a red hat . so the colour of the hat is"
@@ -103,6 +104,33 @@ def test_generate_generates_as_the_model_does(explainer: Explainer) -> None:
     assert torch.equal(before, torch.random.get_rng_state())
     for output in found.outputs:
         assert output.prediction[0].id == output.id
+
+
+def test_outputs_are_explained_in_chunks_with_the_same_numbers(
+    explainer: Explainer, generation: GenerationAttribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    forward = explainer.model.forward
+
+    def watched(**inputs: Any) -> Any:
+        lengths.append(inputs["input_ids"].shape[1])
+        assert len(inputs["logits_to_keep"]) <= 2
+        return forward(**inputs)
+
+    monkeypatch.setattr(continuations, "CHUNK", 2)
+    monkeypatch.setattr(explainer.model, "forward", functools.wraps(forward)(watched))
+    told: list[tuple[int, int]] = []
+    found = explainer.generate(
+        PROMPT, completion=COMPLETION, objective="logprob", progress=lambda *numbers: told.append(numbers)
+    )
+    np.testing.assert_allclose(found.relevance, generation.relevance, atol=1e-5)
+    for one, other in zip(found.outputs, generation.outputs, strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-5)
+        assert one.ledger.softmax == pytest.approx(other.ledger.softmax, abs=1e-5)
+        assert (one.index, one.position, one.prediction[0].id) == (other.index, other.position, other.prediction[0].id)
+    assert found.audit.uncovered == generation.audit.uncovered
+    assert lengths == [len(found.tokens) - 1, len(found.tokens)]
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_mass_led_back_is_all_accounted_for(explainer: Explainer) -> None:
