@@ -142,10 +142,12 @@ def _axis(hidden: Tensor, size: torch.Size) -> int:
 def _whole(
     model: nn.Module, attention: Sequence[list[AttentionOutput]], size: torch.Size
 ) -> list[list[AttentionOutput]]:
-    """Of each layer, what whole heads put out; attention over anything but the text's positions is left out."""
-    found = [[output for output in outputs if output.count(size)] for outputs in attention]
+    """Of each layer, what whole heads put out; attention within one position (over parallel streams) is left out."""
+    found = [
+        [output for output in outputs if output.tensor.shape[:2] != size or output.count(size)] for outputs in attention
+    ]
     name = type(model).__name__
-    if any(bool(outputs) > bool(whole) for outputs, whole in zip(attention, found, strict=True)):
+    if not all(output.count(size) for outputs in found for output in outputs):
         raise InputError(f"{name} computes attention in pieces, whose heads cannot be told apart: leave heads out")
     if not any(found):
         raise InputError(

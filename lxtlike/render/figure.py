@@ -95,7 +95,7 @@ def _map(view: View, kind: str) -> Any:
         [output["relevance"] for output in view.outputs] if kind == "matrix" else list(view.result[kind])
     )
     tokens = view.by_token.rows
-    off = [kind != "heads" and row.special for row in tokens] if kind != "heads" else [False] * len(matrix[0])
+    off = [False] * len(matrix[0]) if kind == "heads" else [row.special for row in tokens]
     scale = Scale.of(x for line in matrix for x, special in zip(line, off, strict=True) if not special)
     cells = [[_NO if special else x for x, special in zip(line, off, strict=True)] for line in matrix]
     wide, high = len(matrix[0]), len(matrix)
@@ -106,7 +106,10 @@ def _map(view: View, kind: str) -> Any:
     _plain([bar.ax.yaxis.label, *bar.ax.get_yticklabels()])
     if kind == "heads":
         axes.set_xlabel("head")
-        _named(axes.yaxis, range(high), [f"layer {i + 1}" for i in range(high)])
+        axes.set_ylabel("layer")
+        for axis, count in ((axes.xaxis, wide), (axes.yaxis, high)):  # counted from 1, as on the page
+            places = range(0, count, max(1, -(-count // _COLUMNS)))
+            _named(axis, places, [str(i + 1) for i in places])
     else:
         step = max(1, -(-wide // _COLUMNS))
         places = range(0, wide, step)

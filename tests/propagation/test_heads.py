@@ -270,6 +270,23 @@ def test_layers_without_attention_have_heads_of_no_relevance() -> None:
 def test_models_without_heads_say_so() -> None:
     with pytest.raises(InputError, match="no attention heads were found in Model"):
         heads_of(custom(nn.Linear(8, 8)))
-    halves = custom(Layer(lambda a, v: torch.cat([part @ v for part in a.split(3, dim=2)], 2)))
-    with pytest.raises(InputError, match="computes attention in pieces"):
-        heads_of(halves)
+    for pieces in (chunked, lambda a, v: a @ v + chunked(a, v)):
+        with pytest.raises(InputError, match="computes attention in pieces"):
+            heads_of(custom(Layer(pieces)))
+
+
+def chunked(a: Tensor, v: Tensor) -> Tensor:
+    """The product for some positions after the others."""
+    return torch.cat([part @ v for part in a.split(3, dim=2)], 2)
+
+
+def test_attention_within_a_position_is_none_over_the_text() -> None:
+    def mixed(a: Tensor, v: Tensor) -> Tensor:
+        streams = (a @ v).transpose(1, 2)  # [B, T, H, D]
+        within = (streams @ streams.transpose(2, 3)).softmax(-1) @ streams
+        return within.transpose(1, 2)
+
+    model = custom(Layer(mixed))
+    found = heads_of(model)[0]
+    assert found.shape == (2, 1, 2)
+    assert found.all()
