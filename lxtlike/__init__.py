@@ -9,7 +9,7 @@ from lxtlike.errors import AuditError, InputError, LxtlikeError, NumericalError
 from lxtlike.version import __version__
 
 if TYPE_CHECKING:
-    from lxtlike.attribution import Attribution, GenerationAttribution, load
+    from lxtlike.attribution import Attribution, GenerationAttribution, compare, load
     from lxtlike.composites import COMPOSITES, Composite
     from lxtlike.explainer import Explainer, explain
     from lxtlike.ledger import Ledger
@@ -26,6 +26,7 @@ _HOMES = {
     "GenerationAttribution": "lxtlike.attribution",
     "Ledger": "lxtlike.ledger",
     "Token": "lxtlike.text",
+    "compare": "lxtlike.attribution",
     "explain": "lxtlike.explainer",
     "load": "lxtlike.attribution",
     "propagate": "lxtlike.propagation",
@@ -45,6 +46,7 @@ __all__ = [
     "NumericalError",
     "Token",
     "__version__",
+    "compare",
     "explain",
     "load",
     "propagate",

@@ -1,5 +1,6 @@
 """Results: what was explained, the relevance of every token, and the account of it, without torch or a model."""
 
+from lxtlike.attribution.comparing import compare
 from lxtlike.attribution.generation import GenerationAttribution, Output
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
 from lxtlike.attribution.result import Attribution
@@ -15,5 +16,6 @@ __all__ = [
     "ResolvedTarget",
     "Segment",
     "Unit",
+    "compare",
     "load",
 ]

@@ -50,8 +50,8 @@ def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
     """Columns and rows, as Python values.
 
     Args:
-        kind: None for a row for each token, unit or output; in long form ``layers`` and ``heads`` of an attribution (layer 0
-            are the embeddings) and ``pairs`` of output and input of a generation, without what comes after the output.
+        kind: None for a row for each token, unit or output; in long form ``layers`` and ``heads`` of an attribution, counted
+            from 1 (layer 0 are the embeddings), and ``pairs`` of output and input of a generation, as far as the output.
 
     Raises:
         InputError: an unknown kind, or one that the result has no numbers for.
@@ -65,7 +65,7 @@ def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
         raise InputError(f"this result has no {kind}: {how}")
     names = [token["token"] for token in result["tokens"]]
     if kind == "heads":
-        rows = [[layer, h, x] for layer, row in enumerate(result["heads"], 1) for h, x in enumerate(row)]
+        rows = [[layer, h, x] for layer, row in enumerate(result["heads"], 1) for h, x in enumerate(row, 1)]
     elif kind == "layers":
         rows = [[layer, i, names[i], x] for layer, row in enumerate(result["layers"]) for i, x in enumerate(row)]
     else:

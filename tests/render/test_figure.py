@@ -7,7 +7,7 @@ import examples
 import pytest
 
 from lxtlike.errors import InputError, LxtlikeError
-from lxtlike.render import figure
+from lxtlike.render import drawing, figure
 
 matplotlib = pytest.importorskip("matplotlib")
 HEADS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -33,6 +33,37 @@ def test_kinds_draw_without_a_warning(kind: str, make: object) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert b"</svg>" in figure(make(), "svg", kind=kind)  # type: ignore[operator]
+
+
+def test_layers_and_heads_are_counted() -> None:
+    made = examples.layered()
+    panel = drawing(made, "layers").axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == [
+        "embeddings",
+        *(f"layer {i}" for i in range(1, 7)),
+    ]
+    # The special token's relevance is shown, beyond the ends of a scale that the others set.
+    special = panel.images[0].get_array()[:, 0]
+    assert not special.mask.any()
+    made["layers"][3][0] = -1e6
+    assert drawing(made, "layers").axes[0].images[0].get_clim() == panel.images[0].get_clim()
+    heads = drawing(made, "heads").axes[0]
+    assert [label.get_text() for label in heads.get_xticklabels()] == [str(i) for i in range(1, 9)]
+    assert [label.get_text() for label in heads.get_yticklabels()][::5] == ["layer 1", "layer 6"]
+
+
+def test_the_matrix_leaves_special_tokens_out() -> None:
+    made = examples.generation()
+    cells = drawing(made).axes[0].images[0].get_array()
+    assert [bool(column.all()) for column in cells.mask.T] == [token["special"] for token in made["tokens"]]
+
+
+def test_bars_tell_their_numbers() -> None:
+    made = examples.classifier()
+    panel = drawing(made, top=3).axes[0]
+    assert [text.get_text() for text in panel.texts] == ["+1.900", "+1.600", "+1.500"]
+    made["tokens"][2]["relevance"] = -1e-7
+    assert [text.get_text() for text in drawing(made, top=30).axes[0].texts][1] == "−1.00e−07"
 
 
 def test_text_is_never_a_formula_and_other_scripts_do_not_warn() -> None:

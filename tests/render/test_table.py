@@ -63,7 +63,7 @@ def test_long_forms_have_every_number() -> None:
     assert {(row["index"], row["token"]) for row in rows} == {(str(t["index"]), t["token"]) for t in made["tokens"]}
     rows = list(reader.DictReader(io.StringIO(csv(made, "heads"), newline="")))
     assert [float(row["relevance"]) for row in rows] == [x for heads in made["heads"] for x in heads]
-    assert (rows[0]["layer"], rows[0]["head"], rows[-1]["layer"], rows[-1]["head"]) == ("1", "0", "6", "7")
+    assert (rows[0]["layer"], rows[0]["head"], rows[-1]["layer"], rows[-1]["head"]) == ("1", "1", "6", "8")
     made = examples.generation()
     head, rows = table(made, "pairs")
     assert head == ("output", "output_token", "index", "token", "relevance")
