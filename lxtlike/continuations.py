@@ -58,7 +58,7 @@ def explained_outputs(
         told = partial(_shifted, progress, len(outputs), len(relevance)) if progress is not None else None
         found = _explain(setting, [read], first, scalars, strict, progress=told)
         for row, (token, explained) in enumerate(zip(read.tokens[first:], found, strict=True)):
-            own, index = explained.relevance[0], token.index - start
+            own, index = explained.of(0, read), token.index - start
             relevance[index, : len(read.tokens)] = own.float().cpu().numpy()
             ledger = replace(explained.ledgers[0], special=on_special(read, own))
             best, value = prediction(explained.rows[row], vocabulary), float(explained.values[0])
@@ -113,28 +113,30 @@ def explained_span(
         weighted = scores * scores.new_tensor(signed)
         return torch.stack([part.sum() for part in torch.split(weighted, [len(own) for own in ids])])
 
-    def together(relevance: Tensor) -> Tensor:
-        """Of all texts [N, ..., T]: that of the first one's tokens, with that of the others' for the prompt they share."""
-        total = relevance[0, ..., : len(first.tokens)].clone()
-        total[..., :start] += relevance[1:, ..., :start].sum(0)
+    def together(relevance: Sequence[Tensor]) -> Tensor:
+        """Of all texts [..., T]: that of the first one's tokens, with that of the others' for the prompt they share."""
+        total = relevance[0][..., : len(first.tokens)].clone()
+        for other in relevance[1:]:
+            total[..., :start] += other[..., :start]
         return total
 
     (explained,) = _explain(setting, joined, start, [scalar], strict, views=views)
+    relevance = [explained.of(item, encoded) for item, encoded in enumerate(joined)]
     contrast: dict[str, Any] | None = None
     for item, other in enumerate(others, start=1):
         contrast = {
             "id": None,
             "token": other.text[len(prompt.text) :],
             "ids": ids[item],
-            "relevance": explained.relevance[item, start : len(other.tokens)].float().tolist(),
+            "relevance": relevance[item][start:].float().tolist(),
         }
     value = float(explained.values.sum())
     return setting.attribution(
         first,
         explained,
-        together(explained.relevance),
+        together(relevance),
         # Of both texts together: what is booked for the batch as a whole belongs to the difference, too.
-        explained.audit.ledger(value, explained.relevance),
+        explained.audit.ledger(value, sum(ledger.tokens for ledger in explained.ledgers)),
         prediction=prediction(explained.rows[0], _vocabulary(setting)),
         target=ResolvedTarget(
             id=None,
@@ -146,7 +148,7 @@ def explained_span(
             ids=tuple(ids[0]),
             positions=tuple(range(start, len(first.tokens))),
         ),
-        layers=None if explained.layers is None else together(explained.layers),
+        layers=None if explained.layers is None else together(list(explained.layers)),
         heads=None if explained.heads is None else explained.heads.sum(0),
     )
 
@@ -169,7 +171,8 @@ def _explain(
 ) -> list[Explained]:
     for encoded in joined:
         check_length(encoded, setting.model, setting.tokenizer)
-    places = [(item, place - 1) for item, one in enumerate(joined) for place in range(start, len(one.tokens))]
+    first = 1 + (joined[0].decoder or 0)
+    places = [(item, place - first) for item, one in enumerate(joined) for place in range(start, len(one.tokens))]
     kept = sorted({place for _, place in places})
 
     def read(outputs: Any) -> Tensor:

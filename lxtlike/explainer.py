@@ -21,8 +21,8 @@ from lxtlike.methods import Progress, Views
 from lxtlike.predictions import explained_choices, explained_function
 from lxtlike.setting import Setting
 from lxtlike.targets import MEAN, Function, Span, Target
-from lxtlike.tasks import EXPLAINED
-from lxtlike.text import Encoded, Given, Message, chat, extend, extend_ids, named, token_ids
+from lxtlike.tasks import EXPLAINED, NextToken
+from lxtlike.text import Encoded, Given, Message, chat, extend_ids, named, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -227,6 +227,10 @@ class Explainer(Setting):
                     "a target function says itself what is explained: leave contrast, position and objective out"
                 )
             return [explained_function(self, encoded, target, strict=strict, views=views) for encoded in batch]
+        if any(views) and any(encoded.decoder is not None for encoded in batch):
+            raise InputError(
+                "layers and heads are not read of an encoder-decoder, whose tokens are in two places: leave them out"
+            )
         spans = self._spans(target, contrast)
         if spans:
             if position is not None:
@@ -272,12 +276,12 @@ class Explainer(Setting):
             NumericalError: NaN in the model's output.
             AuditError: under `strict`.
         """
-        self._needs_language_model()
+        writer = self._writer
         Target(objective=objective)
         strict = self.strict if strict is None else strict
         prompt = self._encode(text, chat, segments)
         if completion is not None:
-            joined = extend(prompt, completion, self.tokenizer)
+            joined = writer.extend(prompt, completion)
         else:
             check_length(prompt, self.model, self.tokenizer)
             joined = extend_ids(prompt, generated(self.model, self.tokenizer, prompt, options), self.tokenizer)
@@ -302,7 +306,6 @@ class Explainer(Setting):
         """Target and contrast as continuations, if one of them is several tokens; empty if each is one choice."""
         if not any(isinstance(choice, Span) or self._is_long(choice) for choice in choices):
             return []
-        self._needs_language_model()
         for choice in choices:
             if not isinstance(choice, (str, Span, type(None))) or choice == MEAN:
                 raise InputError(f"a continuation is contrasted with another one, given as text, not with {choice!r}")
@@ -312,19 +315,21 @@ class Explainer(Setting):
         return spans
 
     def _is_long(self, choice: object) -> bool:
-        if self.task != "causal-lm" or not isinstance(choice, str) or choice == MEAN:
+        if not isinstance(self._reading, NextToken) or not isinstance(choice, str) or choice == MEAN:
             return False
         return len(token_ids(choice, self.tokenizer)) > 1
 
-    def _needs_language_model(self) -> None:
-        if self.task != "causal-lm":
-            raise InputError(f"only a causal language model continues a text; this model's task is {self.task}")
+    @property
+    def _writer(self) -> NextToken:
+        if not isinstance(self._reading, NextToken):
+            raise InputError(f"only a language model continues a text; this model's task is {self.task}")
+        return self._reading
 
     def _explain_span(
         self, prompt: Encoded, spans: list[Span], objective: str, strict: bool, views: Views
     ) -> Attribution:
         Target(objective=objective)
-        joined = [extend(prompt, span.text, self.tokenizer) for span in spans]
+        joined = [self._writer.extend(prompt, span.text) for span in spans]
         if len(joined) == 2 and joined[0] == joined[1]:
             raise InputError("target and contrast are the same continuation: their difference is 0")
         weights = [span.weights for span in spans]

@@ -19,28 +19,36 @@ from lxtlike.text import Encoded, Tokenizer
 def model_inputs(
     batch: Sequence[Encoded], model: Any, tokenizer: Tokenizer, kept: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """Ids [B, T] padded on the right with their mask, on the device of the input embedding.
+    """Ids [B, T] padded on the right with their mask, on the device of the input embedding; a decoder's ids [B, D] likewise.
 
     Padding on the right leaves the positions of real tokens as they are, in causal models too.
 
     Args:
         kept: the positions whose logits are wanted, in order, for models that can leave the others out (`keeps_logits`).
     """
-    longest = max(len(encoded.tokens) for encoded in batch)
-    ids = [encoded.ids + [_pad_id(model, tokenizer)] * (longest - len(encoded.tokens)) for encoded in batch]
-    mask = [[1] * len(encoded.tokens) + [0] * (longest - len(encoded.tokens)) for encoded in batch]
     weight = getattr(input_embedding(model), "weight", None)
     device = model.device if weight is None or weight.is_meta else weight.device
     if device.type == "meta":  # all offloaded: accelerate sends inputs where they belong
         device = torch.device("cpu")
-    inputs: dict[str, Any] = {"input_ids": torch.tensor(ids, device=device)}
+
+    def padded(rows: Sequence[Sequence[int]], filling: int) -> Tensor:
+        longest = max(map(len, rows))
+        return torch.tensor([[*row, *[filling] * (longest - len(row))] for row in rows], device=device)
+
+    pad = _pad_id(model, tokenizer)
+    first, *decoder = (
+        [[token.id for token in tokens] for tokens in sequences]
+        for sequences in zip(*(encoded.sequences for encoded in batch), strict=True)
+    )
+    inputs: dict[str, Any] = {"input_ids": padded(first, pad)}
+    if decoder:
+        inputs["decoder_input_ids"] = padded(decoder[0], pad)
     accepted = inspect.signature(model.forward).parameters
     if "attention_mask" in accepted:
-        inputs["attention_mask"] = torch.tensor(mask, device=device)
+        inputs["attention_mask"] = padded([[1] * len(row) for row in first], 0)
     if "token_type_ids" in accepted and any(encoded.types for encoded in batch):
-        types = [[*(encoded.types or [0] * len(encoded.tokens))] for encoded in batch]
-        padded = [own + [0] * (longest - len(own)) for own in types]
-        inputs["token_type_ids"] = torch.tensor(padded, device=device)
+        types = [encoded.types or [0] * len(row) for encoded, row in zip(batch, first, strict=True)]
+        inputs["token_type_ids"] = padded(types, 0)
     if "use_cache" in accepted:
         inputs["use_cache"] = False
     if kept is not None and keeps_logits(model):
@@ -70,8 +78,9 @@ def check_length(encoded: Encoded, model: Any, tokenizer: Tokenizer) -> None:
     config = model.config.get_text_config()
     limits = [getattr(config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]
     limit = min((int(n) for n in limits if isinstance(n, (int, float)) and 0 < n < 1e9), default=None)
-    if limit is not None and len(encoded.tokens) > limit:
-        raise InputError(f"the text has {len(encoded.tokens)} tokens, the model takes at most {limit}: shorten it")
+    for name, tokens in zip(("text", "output"), encoded.sequences, strict=False):
+        if limit is not None and len(tokens) > limit:
+            raise InputError(f"the {name} has {len(tokens)} tokens, the model takes at most {limit}: shorten it")
 
 
 def prediction(row: Tensor, choices: Choices, count: int = 5) -> tuple[Candidate, ...]:

@@ -43,9 +43,10 @@ def generated(model: Any, tokenizer: Any, prompt: Encoded, options: Mapping[str,
     sequences: list[list[int]] = getattr(found, "sequences", found).tolist()
     if len(sequences) != 1:
         raise InputError(f"generate gave {len(sequences)} sequences, one is explained: leave num_return_sequences out")
-    if sequences[0][: len(prompt.ids)] != prompt.ids:
+    before = [token.id for token in prompt.sequences[-1]]
+    if sequences[0][: len(before)] != before:
         raise InputError("generate has changed the prompt (as token_healing does): what it gave cannot be explained")
-    ids = sequences[0][len(prompt.ids) :]
+    ids = sequences[0][len(before) :]
     if not ids:
         raise InputError("the model generated nothing; ask for at least one token (max_new_tokens)")
     return ids

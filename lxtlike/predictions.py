@@ -52,7 +52,7 @@ def explained_choices(
             setting.attribution(
                 encoded,
                 explained,
-                explained.relevance[item, :length],
+                explained.of(item, encoded),
                 explained.ledgers[item],
                 prediction=prediction(explained.rows[item], choices[item]),
                 target=reading.target(chosen[item], encoded, places[item], value),
@@ -91,7 +91,7 @@ def explained_function(
     return setting.attribution(
         encoded,
         explained,
-        explained.relevance[0],
+        explained.of(0, encoded),
         explained.ledgers[0],
         prediction=(),
         target=ResolvedTarget(None, name, None, FUNCTION, None, float(explained.values[0])),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lxtlike.attribution import Attribution, AuditSummary, Candidate, ResolvedTarget
+from lxtlike.attribution import Attribution, AuditSummary, Candidate, Decoded, ResolvedTarget
 from lxtlike.composites import Composite
 from lxtlike.ledger import Ledger
 from lxtlike.methods import Explained, lrp
@@ -70,13 +70,25 @@ class Setting:
         heads: Tensor | None = None,
     ) -> Attribution:
         """The result for one text, from the relevance [T] of its tokens and what else was found out."""
+        source, *said = encoded.sequences
+        values = relevance.float().cpu().numpy()
+        text, decoder = encoded.text, None
+        if encoded.decoder is not None:
+            begin, places = said[0][0].start, encoded.decoder
+            text = encoded.text[: begin - 1]
+            moved = (
+                replace(t, index=t.index - places, start=t.start - begin, end=t.end - begin)
+                for t in encoded.tokens[places:]
+            )
+            decoder = Decoded(encoded.text[begin:], tuple(moved), values[places:])
+            target = replace(target, positions=tuple(position - places for position in target.positions))
         return Attribution(
             model=self.name,
             task=self.task,
             composite=self.composite.name,
-            text=encoded.text,
-            tokens=encoded.tokens,
-            relevance=relevance.float().cpu().numpy(),
+            text=text,
+            tokens=source,
+            relevance=values[: len(source)],
             prediction=prediction,
             target=target,
             ledger=replace(ledger, special=on_special(encoded, relevance)),
@@ -85,6 +97,7 @@ class Setting:
             parts=encoded.parts,
             layers=None if layers is None else layers.float().cpu().numpy(),
             heads=None if heads is None else heads.float().cpu().numpy(),
+            decoder=decoder,
         )
 
 

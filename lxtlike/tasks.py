@@ -15,7 +15,7 @@ from lxtlike.choices import Answers, Choices, Labels, Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import rows_at
 from lxtlike.targets import Chosen, contrast_of
-from lxtlike.text import Encoded, encode, encode_pair
+from lxtlike.text import Encoded, begun, encode, encode_pair, extend, extend_ids
 
 Place = int | None
 """Index of the token whose output is read; None where there is one output for the whole text."""
@@ -163,6 +163,10 @@ class MaskedToken(TokenLabel):
 class NextToken(MaskedToken):
     """A causal language model: by default the last token's output, which predicts the next one."""
 
+    def extend(self, prompt: Encoded, completion: str) -> Encoded:
+        """Prompt and a continuation that is given as text; see `lxtlike.text.extend`."""
+        return extend(prompt, completion, self.tokenizer)
+
     def encode(self, text: str, context: str | None) -> Encoded:
         if context is not None:
             raise InputError("a language model reads one text: write the context into it")
@@ -173,6 +177,36 @@ class NextToken(MaskedToken):
 
     def kept(self, places: Sequence[Place]) -> list[int] | None:
         return sorted({place or 0 for place in places})
+
+
+class Output(NextToken):
+    """An encoder-decoder that writes: the output that predicts what the decoder says next, at first what it begins with."""
+
+    def encode(self, text: str, context: str | None) -> Encoded:
+        return begun(super().encode(text, context), self.start, self.tokenizer)
+
+    def extend(self, prompt: Encoded, completion: str) -> Encoded:
+        """What the decoder says, tokenised as a text of its own (in the target's language, where there are two)."""
+        if not completion:
+            raise InputError("the completion is empty; give at least one character")
+        ids = self.tokenizer(text_target=completion, add_special_tokens=False, verbose=False)["input_ids"]
+        return extend_ids(prompt, ids, self.tokenizer)
+
+    @property
+    def start(self) -> list[int]:
+        """The ids with which the decoder starts: its own, and one that generation always puts behind it (a language)."""
+        options = [self.model.generation_config, self.model.config]
+        firsts = [getattr(o, name, None) for name in ("decoder_start_token_id", "bos_token_id") for o in options]
+        first = next((number for number in firsts if number is not None), None)
+        if first is None:
+            raise InputError("the model's config names no token with which its decoder starts (decoder_start_token_id)")
+        forced = getattr(self.model.generation_config, "forced_bos_token_id", None)
+        return [*(first if isinstance(first, list) else [first]), *([] if forced is None else [forced])]
+
+    def place(self, encoded: Encoded, position: int | None) -> Place:
+        if position is not None:
+            raise InputError("an encoder-decoder is explained where its decoder goes on: leave the position out")
+        return len(encoded.sequences[1]) - 1
 
 
 def _first_tagged(logits: Tensor, encoded: Encoded) -> int:
@@ -190,6 +224,7 @@ EXPLAINED: Mapping[str, type[Reading]] = MappingProxyType(
         "masked-lm": MaskedToken,
         "token-classification": TokenLabel,
         "question-answering": Answer,
+        "seq2seq-lm": Output,
     }
 )
 """The tasks that are explained: those whose targets are one row of logits."""

@@ -11,7 +11,7 @@ from typing import Any
 from tiny_exceptions import LEAVES
 from torch import Tensor, nn
 
-from lxtlike.methods.leaves import embedding_leaves
+from lxtlike.methods.leaves import decoder_embedding, embedding_leaves
 
 TOKENS = ("input_ids", "decoder_input_ids")
 SENSED = re.compile(r"pixel_values|patches$|input_features|input_values|visual_feats|^state$|^noise$")
@@ -66,12 +66,10 @@ def _catch(leaves: list[Tensor]) -> Any:
 
 
 def _other_embeddings(model: Any, inputs: dict[str, Any]) -> list[nn.Embedding]:
-    """Embeddings of tokens beside the one that the model names: of decoders that share none, of several tables."""
+    """Embeddings of tokens beside those that `embedding_leaves` finds: of decoders of pictures or sound, of several tables."""
     if "decoder_input_ids" in inputs:
-        decoder = model.get_decoder()
-        decoder = getattr(decoder, "embed_tokens", None) or decoder.get_input_embeddings()
-        shared = "input_ids" in inputs and decoder.weight is model.get_input_embeddings().weight
-        return [] if shared else [decoder]
+        decoder = decoder_embedding(model)
+        return [] if decoder is None or "input_ids" in inputs else [decoder]
     part = LEAVES.get(model.config.model_type)
     named = model.named_modules() if part else ()
     return [module for name, module in named if part in name and isinstance(module, nn.Embedding)]

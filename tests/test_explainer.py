@@ -8,7 +8,14 @@ import tiny_models
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import BertConfig, BertForTokenClassification, GPT2Config, GPT2ForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
 import lxtlike
 from lxtlike import Explainer, InputError, NumericalError
@@ -172,8 +179,10 @@ def test_bad_input(causal: Explainer) -> None:
         causal.explain(["the"], batch_size=0)
     with pytest.raises(InputError, match="did you mean 'cp-lrp'"):
         Explainer(causal.model, causal.tokenizer, composite="cp-lpr")
-    with pytest.raises(InputError, match="seq2seq-lm models are not explained here yet"):
-        Explainer(tiny_models.model("seq2seq-lm"), causal.tokenizer)
+    sized = {"image_size": 8, "patch_size": 4, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    images = ViTForImageClassification(ViTConfig(**sized, intermediate_size=8))
+    with pytest.raises(InputError, match="image-classification models are not explained here yet"):
+        Explainer(images, tiny_models.tokenizer())
     with pytest.raises(InputError, match="there is no task"):
         Explainer(causal.model, causal.tokenizer, task="poetry")
 

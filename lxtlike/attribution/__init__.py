@@ -1,6 +1,7 @@
 """Results: what was explained, the relevance of every token, and the account of it, without torch or a model."""
 
 from lxtlike.attribution.comparing import compare
+from lxtlike.attribution.decoded import Decoded
 from lxtlike.attribution.generation import GenerationAttribution, Output
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
 from lxtlike.attribution.result import Attribution
@@ -11,6 +12,7 @@ __all__ = [
     "Attribution",
     "AuditSummary",
     "Candidate",
+    "Decoded",
     "GenerationAttribution",
     "Output",
     "ResolvedTarget",

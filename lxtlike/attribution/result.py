@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lxtlike.attribution import parts
+from lxtlike.attribution.decoded import Decoded, decoded
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
 from lxtlike.attribution.saved import Saved
 from lxtlike.errors import InputError, NumericalError
@@ -31,6 +32,7 @@ class Attribution(Saved):
         heads: read-only float32 [L, H], the relevance of what every attention head puts out, where that was asked for; 0
             where a layer has no attention, or fewer heads than another.
         parts: what the text consists of (messages, documents), where that is known.
+        decoder: what the decoder of an encoder-decoder had read; `text`, `tokens` and `relevance` are the encoder's then.
         units: [U] in reading order, or None for a result by token.
         token_relevance: read-only float32 [T], the tokens' relevance also of a result by units.
 
@@ -41,7 +43,7 @@ class Attribution(Saved):
 
     schema: ClassVar[str] = SCHEMA
     kind: ClassVar[str] = "attribution"
-    arrays: ClassVar[tuple[str, ...]] = ("tokens.relevance", "layers", "heads")
+    arrays: ClassVar[tuple[str, ...]] = ("tokens.relevance", "decoder_tokens.relevance", "layers", "heads")
 
     model: str
     task: str
@@ -57,6 +59,7 @@ class Attribution(Saved):
     parts: tuple[Segment, ...] = ()
     layers: NDArray[np.float32] | None = None
     heads: NDArray[np.float32] | None = None
+    decoder: Decoded | None = None
     units: tuple[Unit, ...] | None = None
     token_relevance: NDArray[np.float32] = None  # type: ignore[assignment]  # filled in below
 
@@ -83,6 +86,11 @@ class Attribution(Saved):
         for name, values in numbers.items():
             if not all(map(math.isfinite, values)):
                 raise NumericalError(f"{name} is NaN or infinite: the model overflows here; try dtype float32")
+
+    @property
+    def decoder_tokens(self) -> tuple[Token, ...]:
+        """The tokens of an encoder-decoder's decoder; their relevance is `decoder.relevance`."""
+        return () if self.decoder is None else self.decoder.tokens
 
     def by(self, granularity: str | Iterable[Given]) -> Attribution:
         """The same result summed over words, sentences, parts or own segments of the text (``"token"``: undone).
@@ -144,6 +152,7 @@ class Attribution(Saved):
             "tokens": [{**vars(t), "relevance": value} for t, value in zip(self.tokens, relevance, strict=True)],
             **named,
             **units,
+            **({} if self.decoder is None else self.decoder.to_dict()),
             "ledger": self.ledger.to_dict(),
             "audit": self.audit.to_dict(),
             "versions": dict(self.versions),
@@ -168,6 +177,7 @@ class Attribution(Saved):
             parts=parts.segments(text, data),
             layers=parts.numbers(data["layers"]) if "layers" in data else None,
             heads=parts.numbers(data["heads"]) if "heads" in data else None,
+            decoder=decoded(data),
             units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
         )
 

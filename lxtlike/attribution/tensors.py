@@ -71,8 +71,10 @@ def unpacked(start: bytes, file: BinaryIO) -> dict[str, Any]:
 
 def _taken(data: dict[str, Any], name: str) -> NDArray[np.float32] | None:
     entries, _, key = name.rpartition(".")
+    if (entries or key) not in data:
+        return None
     if not entries:
-        return np.array(data.pop(key), dtype=np.float32) if key in data else None
+        return np.array(data.pop(key), dtype=np.float32)
     return np.array([entry.pop(key) for entry in data[entries]], dtype=np.float32)
 
 

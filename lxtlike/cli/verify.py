@@ -162,17 +162,4 @@ def _leaves(model: Any, inputs: dict[str, Tensor]) -> Iterator[tuple[list[Tensor
         yield [pixels], {**inputs, "pixel_values": pixels}
         return
     with embedding_leaves(model) as leaves:
-        own = model.get_decoder().get_input_embeddings() if model.config.is_encoder_decoder else None
-        if own is None or own.weight is model.get_input_embeddings().weight:
-            yield leaves, inputs
-            return
-
-        def as_leaf(_module: Any, _args: Any, looked_up: Tensor) -> Tensor:
-            leaves.append(looked_up.detach().requires_grad_())
-            return leaves[-1].clone()
-
-        handle = own.register_forward_hook(as_leaf)
-        try:
-            yield leaves, inputs
-        finally:
-            handle.remove()
+        yield leaves, inputs

@@ -31,12 +31,21 @@ def input_embedding(model: Any) -> nn.Module:
     return source
 
 
+def decoder_embedding(model: Any) -> nn.Module | None:
+    """The module that looks the tokens of an encoder-decoder's decoder up; None of any other model."""
+    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return None
+    decoder = model.get_decoder()
+    found: nn.Module = getattr(decoder, "embed_tokens", None) or decoder.get_input_embeddings()
+    return found
+
+
 @contextmanager
 def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
     """Within the block, input embeddings are leaves that require grad; the list fills as the model looks tokens up.
 
     The model is called with token ids, as always: position ids, padding and whatever else it derives from them stay its own
-    business. Tied copies of the embedding (encoder and decoder of T5) give a leaf each, in the order in which they run.
+    business. The embeddings of encoder and decoder, tied or not, give a leaf each, in the order in which they run.
     """
     leaves: list[Tensor] = []
     owner = threading.get_ident()
@@ -54,7 +63,9 @@ def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
     weight = getattr(source, "weight", None)
     inside = set(source.modules())  # an adapter looks up in an embedding inside it, and adds to that
     tied = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is weight and m not in inside]
-    handles = [module.register_forward_hook(as_leaf) for module in (source, *tied)]
+    decoder = decoder_embedding(model)
+    places = dict.fromkeys((source, *tied, *([] if decoder is None else [decoder])))
+    handles = [module.register_forward_hook(as_leaf) for module in places]
     try:
         yield leaves
     finally:

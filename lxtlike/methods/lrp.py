@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from lxtlike.composites import Composite
 from lxtlike.errors import LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
-from lxtlike.methods.leaves import embedding_leaves
-from lxtlike.methods.views import NO_VIEWS, Reading, Views, layer_runs
+from lxtlike.methods.leaves import decoder_embedding, embedding_leaves
+from lxtlike.methods.views import NO_VIEWS, ViewPlaces, Views, layer_runs
 from lxtlike.propagation import Audit, propagate
 from lxtlike.propagation.surroundings import frozen, owned
 from lxtlike.rules.primitives import Book, wide
+from lxtlike.text import Encoded
 
 Scalar = Callable[[Tensor, Book], Tensor]
 Read = Callable[[Any], Tensor]
@@ -37,13 +38,14 @@ class Explained:
     """What a method gives back for a batch.
 
     Attributes:
-        relevance: [B, T], float32 or wider; raw.
+        relevance: [B, T], float32 or wider; raw. Of an encoder's tokens where there is a decoder.
         values: the explained scalars F [B].
         rows: the rows of logits [R, V] that were read.
         ledgers: one for each item [B].
         audit: complete.
         layers: [B, L + 1, T], relevance of every position at the embeddings and behind every layer; None if not asked for.
         heads: [B, L, H], relevance of what every attention head puts out; None if not asked for.
+        decoder: [B, D], relevance of a decoder's tokens.
     """
 
     relevance: Tensor
@@ -53,6 +55,12 @@ class Explained:
     audit: Audit
     layers: Tensor | None = None
     heads: Tensor | None = None
+    decoder: Tensor | None = None
+
+    def of(self, item: int, encoded: Encoded) -> Tensor:
+        """Relevance [T] of all tokens of one item, without its padding."""
+        found = [self.relevance] if self.decoder is None else [self.relevance, self.decoder]
+        return torch.cat([r[item, : len(tokens)] for r, tokens in zip(found, encoded.sequences, strict=True)])
 
 
 def lrp(
@@ -74,7 +82,8 @@ def lrp(
 
     Args:
         model: a transformers model with `get_input_embeddings`.
-        inputs: keyword arguments of its forward, ``input_ids`` [B, T] among them.
+        inputs: keyword arguments of its forward, ``input_ids`` [B, T] among them, and an encoder-decoder's
+            ``decoder_input_ids`` [B, D].
         read: outputs -> the rows of logits [R, V] that are explained.
         scalars: each rows [R, V] and the account book -> F [B]. The items of a batch are independent, so one backward pass
             of their sum serves all.
@@ -99,8 +108,14 @@ def lrp(
         _check(not bool(rows.isnan().any()), "the model's output is NaN")
         if plain is not None:
             audit.compare(plain, rows)
-        reading = Reading.of(model, runs, views, leaves[0].shape[:2])
-        wanted = [leaves[0], *reading.tensors, *leaves[1:]]
+        says = "decoder_input_ids" in inputs
+        # The decoder of a classifier reads the same text one place further right, behind a start token.
+        again = not says and len(leaves) > 1 and decoder_embedding(model) is not None
+        if again:
+            start = leaves[1].detach()[:, :1]
+            audit.book.absorb("biases", leaves[1], lambda c: wide(start) * wide(c[:, :1]))
+        places = ViewPlaces.of(model, runs, views, leaves[0].shape[:2])
+        wanted = [*leaves, *places.tensors]
         found = []
         scales = SCALES.get(rows.dtype) or SCALES.get(leaves[0].dtype, (1.0,))
         for number, scalar in enumerate(scalars, start=1):
@@ -108,13 +123,16 @@ def lrp(
             values = scalar(rows.view_as(rows), audit.book)
             _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
             products = _relevance(values, wanted, audit, scales, number < len(scalars))
-            relevance = next(products).sum(-1)
-            _check(bool(relevance.isfinite().all()), "the relevance is NaN or infinite")
+            relevance, *others = [next(products).sum(-1) for _ in leaves]
+            if again:
+                relevance[:, :-1] += others[0][:, 1:].to(relevance)
+            decoder = others[0].to(relevance) if says else None
+            tokens = relevance if decoder is None else torch.cat([relevance, decoder], 1)
+            _check(bool(tokens.isfinite().all()), "the relevance is NaN or infinite")
             values = values.detach()
-            ledgers = tuple(audit.ledger(values[item], relevance[item], item=item) for item in range(len(values)))
-            found.append(
-                Explained(relevance, values, rows.detach(), ledgers, audit, *reading.sums(products, relevance))
-            )
+            ledgers = tuple(audit.ledger(values[item], tokens[item], item=item) for item in range(len(values)))
+            viewed = places.sums(products, relevance)
+            found.append(Explained(relevance, values, rows.detach(), ledgers, audit, *viewed, decoder))
             if progress is not None:
                 progress(number, len(scalars))
     return found

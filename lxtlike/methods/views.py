@@ -72,7 +72,7 @@ def layer_runs(model: nn.Module, views: Views) -> Iterator[list[LayerRun]]:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ViewPlaces:
     """Where the views that were asked for are read.
 
     Attributes:
@@ -86,7 +86,7 @@ class Reading:
     attention: list[list[AttentionOutput]] | None
 
     @classmethod
-    def of(cls, model: nn.Module, runs: Sequence[LayerRun], views: Views, size: torch.Size) -> Reading:
+    def of(cls, model: nn.Module, runs: Sequence[LayerRun], views: Views, size: torch.Size) -> ViewPlaces:
         """The places in those runs of layers whose outputs have the positions of the text.
 
         Raises:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from lxtlike.errors import InputError
+from lxtlike.render.decoded import joined
 from lxtlike.render.signs import COMMAND
 
 TOKEN_COLUMNS = ("index", "id", "token", "text", "start", "end", "special", "relevance")
@@ -38,12 +39,12 @@ def csv(result: Mapping[str, Any], kind: str | None = None, *, spreadsheet: bool
             Without it nothing but quoting is done, and such a file should be imported with its columns as text.
     """
     begins = re.compile("[=+\\-@\t\r\n＝＋－＠]") if spreadsheet else re.compile("(?!)")
-    return _joined(table(result, kind), ",", lambda text: _quoted("'" + text if begins.match(text) else text))
+    return _lines(table(result, kind), ",", lambda text: _quoted("'" + text if begins.match(text) else text))
 
 
 def tsv(result: Mapping[str, Any]) -> str:
     """Tab-separated values, one line for each row whatever its text: controls become ``\\t``, ``\\n``, ``\\x1b``."""
-    return _joined(table(result), "\t", lambda text: re.sub(rf"\\|{COMMAND.pattern}", _escaped, text))
+    return _lines(table(result), "\t", lambda text: re.sub(rf"\\|{COMMAND.pattern}", _escaped, text))
 
 
 def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
@@ -57,7 +58,7 @@ def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
         InputError: an unknown kind, or one that the result has no numbers for.
     """
     if kind is None:
-        return _matrix(result) if "outputs" in result else _list(result)
+        return _matrix(result) if "outputs" in result else _list(joined(result))
     if kind not in LONG_COLUMNS:
         raise InputError(f"table {kind!r} is unknown: use {', '.join(LONG_COLUMNS)}, or none")
     if not result.get("outputs" if kind == "pairs" else kind):
@@ -77,7 +78,7 @@ def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
     return LONG_COLUMNS[kind], rows
 
 
-def _joined(lines: Lines, separator: str, guard: Callable[[str], str]) -> str:
+def _lines(lines: Lines, separator: str, guard: Callable[[str], str]) -> str:
     head, rows = lines
     return "".join(
         separator.join(guard(value) if isinstance(value, str) else _field(value) for value in line) + "\n"

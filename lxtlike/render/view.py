@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from lxtlike.errors import InputError
+from lxtlike.render.decoded import joined
 from lxtlike.render.matrix import summed
 from lxtlike.render.scale import Scale, number, percent
 from lxtlike.version import GENERATION_SCHEMA, SCHEMA
@@ -166,6 +167,7 @@ class View:
         elif schema != SCHEMA:
             known = f"{SCHEMA!r} and {GENERATION_SCHEMA!r}"
             raise InputError(f"cannot render a result with schema {schema!r}; what can be shown is {known}")
+        result = joined(result)
         rows = _rows(result)
         pieces = tuple(_pieces(result["text"], rows))
         coloured = (piece.relevance for piece in pieces if piece.relevance is not None and not piece.special)

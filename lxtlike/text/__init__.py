@@ -4,7 +4,7 @@ from lxtlike.text.chat import Message, chat, read_messages
 from lxtlike.text.encoding import Encoded, Token, encode, encode_pair, token_ids
 from lxtlike.text.entries import Tokenizer, surfaces
 from lxtlike.text.grouping import cut, group
-from lxtlike.text.joining import extend, extend_ids
+from lxtlike.text.joining import begun, extend, extend_ids
 from lxtlike.text.parts import Given, Segment, named
 from lxtlike.text.segments import sentences, words
 
@@ -15,6 +15,7 @@ __all__ = [
     "Segment",
     "Token",
     "Tokenizer",
+    "begun",
     "chat",
     "cut",
     "encode",

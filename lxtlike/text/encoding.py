@@ -46,12 +46,22 @@ class Encoded:
 
     Attributes:
         types: [T], which of two texts each token is of, as the tokenizer numbers them; empty where all are 0.
+        decoder: index of the first token that a decoder reads, where an encoder reads those before it; a line break
+            stands between what both read.
     """
 
     text: str
     tokens: tuple[Token, ...]
     parts: tuple[Segment, ...] = ()
     types: tuple[int, ...] = ()
+    decoder: int | None = None
+
+    @property
+    def sequences(self) -> tuple[tuple[Token, ...], ...]:
+        """The tokens of the model's one input, or of encoder and decoder."""
+        if self.decoder is None:
+            return (self.tokens,)
+        return self.tokens[: self.decoder], self.tokens[self.decoder :]
 
     @property
     def ids(self) -> list[int]:

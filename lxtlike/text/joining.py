@@ -15,6 +15,13 @@ COMPLETION = "completion"
 """The part that follows a prompt with parts."""
 
 
+def begun(encoded: Encoded, start: Sequence[int], tokenizer: Tokenizer) -> Encoded:
+    """A text for an encoder, and the tokens with which its decoder starts (special ones, which say nothing)."""
+    source = replace(encoded, text=encoded.text + "\n")
+    joined = _joined(source, "", start, [True] * len(start), [(0, 0)] * len(start), tokenizer)
+    return replace(joined, decoder=len(encoded.tokens))
+
+
 def extend(encoded: Encoded, completion: str, tokenizer: Tokenizer) -> Encoded:
     """Prompt and completion, tokenised apart and joined; the text is both texts, one after the other.
 
@@ -26,7 +33,7 @@ def extend(encoded: Encoded, completion: str, tokenizer: Tokenizer) -> Encoded:
     """
     ids, spans = within(completion, tokenizer, "the completion")
     prompt = list(encoded.tokens)
-    while prompt and prompt[-1].special and prompt[-1].start == prompt[-1].end:
+    while encoded.decoder is None and prompt and prompt[-1].special and prompt[-1].start == prompt[-1].end:
         prompt.pop()
     return _joined(replace(encoded, tokens=tuple(prompt)), completion, ids, [False] * len(ids), spans, tokenizer)
 
@@ -42,7 +49,7 @@ def extend_ids(encoded: Encoded, ids: Sequence[int], tokenizer: Tokenizer) -> En
     entries = Entries(tokenizer)
     special = [token_id in entries.special for token_id in ids]
     own = [token_id for token_id, mark in zip(ids, special, strict=True) if not mark]
-    before = [token.id for token in encoded.tokens if token.id not in entries.special][-1:]
+    before = [token.id for token in encoded.sequences[-1] if token.id not in entries.special][-1:]
     text, places = _said(own, before, entries, tokenizer)
     found = iter(places)
     spans = [(0, 0) if mark else next(found) for mark in special]
@@ -71,4 +78,4 @@ def _joined(
     shifted = [(begin + start, begin + end) for start, end in spans]
     tokens = placed(text, ids, special, shifted, tokenizer, first=len(prompt.tokens), begin=begin)
     part = [Segment(COMPLETION, begin, len(text))] if prompt.parts and added else []
-    return Encoded(text, prompt.tokens + tokens, (*prompt.parts, *part))
+    return replace(prompt, text=text, tokens=prompt.tokens + tokens, parts=(*prompt.parts, *part))

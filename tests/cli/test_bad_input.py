@@ -44,7 +44,7 @@ WRONG_INPUT: list[tuple[list[str], list[str]]] = [
     (["explain", TEXT, "--target", "red ball", "--position", "1"], ["a continuation follows", "leave the position out"]),
     (["explain", TEXT, "--target", "red", "--completion", "ball"], ["a target or a completion, not both"]),
     (["generate", TEXT, "--max-new-tokens", "0"], ["max-new-tokens"]),
-    (["generate", TEXT, "--model", "sentiment"], ["only a causal language model continues a text"]),
+    (["generate", TEXT, "--model", "sentiment"], ["only a language model continues a text"]),
     (["explain", TEXT, "--target-id", "999"], ["id 999 is out of range", "0 to 22"]),
     (["explain", TEXT, "--position", "6"], ["position 6 is out of range", "6 tokens"]),
     (["explain", TEXT, "--model", "sentiment", "--target", "goood"], ["no label 'goood'", "'bad', 'good'", "did you mean"]),
