@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from lxtlike.render import scale
+from lxtlike.render.flow import named
 from lxtlike.render.signs import COMMAND, sign
 from lxtlike.render.view import Piece, View
+from lxtlike.text.chat import TEMPLATE
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -39,6 +41,11 @@ def _command(match: re.Match[str]) -> str:
     return f'<bdi class=c data-c="{sign(character)}">{kept}</bdi>'
 
 
+def quoted(text: str) -> Markup:
+    """`text` as a label on one line: as `verbatim`, but spaces alone have a sign, and so has a tab."""
+    return verbatim(text).replace("\t", "⇥") if text.strip(" ") else Markup(named(text))
+
+
 def decimal(value: float) -> str:
     """Two decimals in the fewest characters that CSS reads: .83, -.5, 1, 0."""
     short = f"{value:.2f}".rstrip("0").rstrip(".")
@@ -53,18 +60,14 @@ def inline(ratio: float) -> str:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A piece of the text as markup: an `a`, a button (an output) or, without a `tag`, what lies between tokens.
+    """A piece of the text as markup: an `a` with `attributes` or, where they are None, what lies between tokens.
 
-    `parts` are the labels of the parts of the text that begin here. Newlines at a button's ends stand around it, so that
-    it stays on one line.
+    `parts` are the labels of the parts of the text that begin here; of what the chat template writes there is none.
     """
 
     parts: tuple[str, ...]
-    tag: str
-    attributes: Markup
-    before: str
+    attributes: Markup | None
     text: str
-    after: Markup
 
 
 def stretches(view: View) -> Iterator[Stretch]:
@@ -72,25 +75,21 @@ def stretches(view: View) -> Iterator[Stretch]:
     ratio = _ratio(view)
     outputs = {output["position"] for output in view.outputs}
     parts = sorted(((part["start"], part["label"]) for part in view.result.get("parts") or ()), reverse=True)
-    place, last = 0, -1
+    place, last, within = 0, -1, ""
     for piece in view.by_token.pieces:
         place += len(piece.text)
         labels = []
         while parts and parts[-1][0] < place + (not piece.text):  # a mark at the beginning of a part is in it
-            labels.append(parts.pop()[1])
+            within = parts.pop()[1]
+            labels += [within] if within != TEMPLATE else []
         if piece.relevance is None:
-            yield Stretch(tuple(labels), "", Markup(), "", piece.text, Markup())
+            yield Stretch(tuple(labels), None, piece.text)
             continue
-        button = not outputs.isdisjoint(piece.rows)
-        text = piece.text.strip("\n") if button else piece.text
-        attributes = _attributes(piece, text, ratio(piece), button)
+        attributes = _attributes(piece, ratio(piece), not outputs.isdisjoint(piece.rows), within == TEMPLATE)
         if piece.rows != (last + 1,):
             attributes += Markup(f' data-i="{" ".join(map(str, piece.rows))}"')
         last = piece.rows[-1]
-        before = piece.text[: len(piece.text) - len(piece.text.lstrip("\n"))] if text != piece.text and text else ""
-        after = piece.text[len(before) + len(text) :]
-        shown = verbatim(after) if text else Markup(escape(after))
-        yield Stretch(tuple(labels), "button" if button else "a", attributes, before, text, shown)
+        yield Stretch(tuple(labels), attributes, piece.text)
 
 
 def _ratio(view: View) -> Callable[[Piece], float]:
@@ -102,11 +101,15 @@ def _ratio(view: View) -> Callable[[Piece], float]:
     return lambda piece: view.scale.ratio(owner.get(piece.rows[0], 0.0))
 
 
-def _attributes(piece: Piece, text: str, ratio: float, button: bool) -> Markup:
-    """Its ratio, or that it is special; its label where it has no text."""
-    marks = ' type=button tabindex=-1 aria-pressed="false"' if button else ""
-    marks += " class=s" if piece.special else f" style=--r:{decimal(ratio)}"
-    if not text:
-        label = escape(piece.label.replace("\n", "↵") or "∅")
-        marks += f' data-t="{label}"' + (f' aria-label="{label}"' if button else "")
+def _attributes(piece: Piece, ratio: float, output: bool, template: bool) -> Markup:
+    """Its ratio, or that it is special; its label where it has no text. An output is a button that stays in the line."""
+    marks = ' role=button tabindex=-1 aria-pressed="false"' if output else ""
+    names = [name for name, has in (("s", piece.special), ("t", template and piece.text)) if has]
+    marks += f' class="{" ".join(names)}"' if len(names) > 1 else f" class={names[0]}" if names else ""
+    if not piece.special:
+        marks += f" style=--r:{decimal(ratio)}"
+    if not piece.text.strip():
+        label = escape(named(piece.label))
+        marks += f' data-t="{label}"' if not piece.text else ""
+        marks += f' aria-label="{label}"' if output else ""
     return Markup(marks)

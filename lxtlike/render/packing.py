@@ -9,22 +9,37 @@ from itertools import pairwise
 from typing import Any
 
 from lxtlike.render.groups import runs
-from lxtlike.render.matrix import packed
+from lxtlike.render.matrix import STEPS, packed
+
+# What a view of a generation has beside it: sums over the outputs, which are the attribution that the view shows.
+_SUMMED = ("target", "prediction", "ledger")
 
 
 def compact(result: Mapping[str, Any], share: float = 1.0) -> dict[str, Any]:
     """The result at about a third of its size as plain JSON, with the token `groups` that the page offers.
 
     Relevance of an attribution keeps its float32 precision. The matrix of a generation, and layers and heads, are packed;
-    of the matrix only the entries that hold `share` of each row's magnitude.
+    of the matrix only the entries that hold `share` of each row's magnitude. What that rounds, `rounded` says.
     """
-    lists = {key: _columns(result[key], result["text"]) for key in ("tokens", "units") if result.get(key)}
+    lists: dict[str, Any] = {
+        key: _columns(result[key], result["text"]) for key in ("tokens", "units") if result.get(key)
+    }
     if outputs := result.get("outputs"):
+        lists["total"] = [token["relevance"] for token in result["tokens"]]
+        lists["tokens"] = _columns(_without_relevance(result["tokens"]), result["text"])
         lists["matrix"] = packed([output["relevance"] for output in outputs], share)
-        lists["outputs"] = [{key: value for key, value in o.items() if key != "relevance"} for o in outputs]
+        lists["outputs"] = _without_relevance(outputs)
     lists |= {key: packed(result[key]) for key in ("layers", "heads") if result.get(key)}
-    made: dict[str, Any] = _shortened({**result, **lists, "groups": runs(result)})
+    if rows := [key for key in ("outputs", "layers", "heads") if result.get(key)]:
+        lists["rounded"] = f"{', '.join(rows)}: relevance to 1/{STEPS} of the largest in its row"
+        lists["rounded"] += f", and only the largest, which hold {share:.0%}" if share < 1.0 else ""
+    kept = {key: value for key, value in result.items() if not (outputs and key in _SUMMED)}
+    made: dict[str, Any] = _shortened({**kept, **lists, "groups": runs(result)})
     return made
+
+
+def _without_relevance(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "relevance"} for row in rows]
 
 
 def _shortest(value: float) -> float | None:

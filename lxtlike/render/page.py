@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from lxtlike.render import markup, scale
+from lxtlike.render.groups import Runs
 from lxtlike.render.packing import compact
 from lxtlike.render.view import Piece, View
 
@@ -97,7 +98,8 @@ def _rendered(
     plain: Iterable[Piece] = (),
     page: str = "",
 ) -> str:
-    granularities = ["token", *data["groups"], *(["units"] if view.result.get("units") else [])] if data else []
+    groups = data["groups"] if data else {}
+    granularity = _granularity(view.result.get("units"), groups)
     extra = [name for name in ("layers", "heads") if view.result.get(name)]
     return markup.encodable(
         _environment()
@@ -111,8 +113,9 @@ def _rendered(
             stretches=markup.stretches(view),
             views=["text", "table", *(["matrix"] if view.outputs else []), *extra],
             layers="layers" in extra,
-            granularities=granularities,
-            granularity="units" if view.result.get("units") else "token",
+            granularities=["token", *groups, *([granularity] if granularity == "units" else [])],
+            granularity=granularity,
+            grouped=granularity if granularity == "units" else f"{granularity}s",
             open=template == "page.html",
             style=Markup(_style()),
             script=Markup(_script()),
@@ -120,6 +123,16 @@ def _rendered(
             palettes=list(scale.PALETTES),
         )
     )
+
+
+def _granularity(units: Sequence[Mapping[str, Any]] | None, groups: Mapping[str, Runs]) -> str:
+    """What the result's own units are called: "token" without any, "units" where none of the page's `groups` is the same."""
+    if not units:
+        return "token"
+    sizes = [len(unit["tokens"]) for unit in units]
+    in_order = [token for unit in units for token in unit["tokens"]] == list(range(sum(sizes)))
+    runs = {name: [run if isinstance(run, int) else run["length"] for run in group] for name, group in groups.items()}
+    return next((name for name, lengths in runs.items() if in_order and lengths == sizes), "units")
 
 
 def _strongest(view: View, share: float) -> Iterable[Piece]:
@@ -175,6 +188,7 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
     environment.filters |= {
         "verbatim": markup.verbatim,
+        "quoted": markup.quoted,
         "number": scale.number,
         "percent": scale.percent,
         "decimal": markup.decimal,
