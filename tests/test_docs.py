@@ -42,7 +42,7 @@ class Terminal(io.TextIOWrapper):
 
     def text(self) -> str:
         self.buffer.seek(0)
-        return self.buffer.read().decode("utf-8")
+        return re.sub(r"[^\n]*\r", "", self.buffer.read().decode("utf-8"))  # a progress bar wipes itself away
 
 
 @pytest.fixture(scope="module")
