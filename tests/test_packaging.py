@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LISTED = ("configs", "lxtlike/assets", "lxtlike/render", "lxtlike/cli", "lxtlike/py.typed")
+LISTED = ("configs", "lxtlike/assets", "lxtlike/render", "lxtlike/cli", "lxtlike/serve", "lxtlike/py.typed")
 
 SCRIPT = """
 import sys

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 FOLDER = Path(__file__).parent / "snapshots"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-FLAGS = "--no-sandbox --disable-quic --no-first-run --disable-background-networking --disable-component-update"
 
 
 @pytest.fixture
@@ -27,18 +24,6 @@ def snapshot() -> Callable[[str, str], None]:
         assert text == path.read_bytes().decode(), f"{name} differs from its snapshot; look at it, then write it anew"
 
     return compare
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless chromium; the tests that want it are skipped where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium or chrome on PATH")
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
-    started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-    yield started
-    started.close()
-    playwright.stop()
 
 
 @pytest.fixture
