@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from lxtlike.errors import LxtlikeError
 from lxtlike.render.flow import named, shortened
-from lxtlike.render.scale import LIGHT
+from lxtlike.render.scale import LIGHT, SEEN
 
 NOTHING = float("nan")
 """A cell whose number is off the scale; it is grey."""
@@ -25,7 +25,6 @@ _FONTS = """DejaVu Sans,Noto Sans,Noto Sans CJK SC,Noto Sans CJK JP,Noto Sans Ar
 Noto Sans Thai,Arial Unicode MS,PingFang SC,Microsoft YaHei,Segoe UI Symbol""".replace("\n", "").split(",")
 _STEPS = 127  # of a colour between zero and the end of the scale
 _DOTS = (0, (1, 1.5))
-_SEEN = 0.05  # ratios from here on are marked as being against
 
 
 def figure(width: float, height: float, panels: int = 1) -> tuple[Any, list[Any]]:
@@ -42,7 +41,7 @@ def cells(axes: Any, matrix: Sequence[Sequence[float]], limit: float, dotted: bo
     limit = limit or 1.0
     image = axes.imshow(matrix, cmap=_colours(), vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     if dotted:
-        against = [(x, y) for y, row in enumerate(matrix) for x, value in enumerate(row) if value < -_SEEN * limit]
+        against = [(x, y) for y, row in enumerate(matrix) for x, value in enumerate(row) if value <= -SEEN * limit]
         left, right = ([x + side for x, _ in against] for side in (-0.36, 0.36))
         axes.hlines([y + 0.36 for _, y in against], left, right, colors=LIGHT.ink, linestyles=_DOTS, linewidths=0.9)
     return image

@@ -10,7 +10,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
-from lxtlike.render.scale import DARK, GAMMA, LIGHT
+from lxtlike.render.scale import DARK, GAMMA, LIGHT, SEEN
 
 Colors = Literal["truecolor", "256", "16"]
 Paper = Literal["dark", "light"]
@@ -22,8 +22,7 @@ _CUBE = {
     "dark": ((52, 88, 124, 160), (17, 18, 25, 26), 255),
     "light": ((224, 217, 210, 209), (189, 153, 117, 75), 16),
 }
-# Ratios from here on are shown: a background, and in blocks.
-_COLORED, _BLOCKED = 0.05, 1 / 16
+_BLOCKED = 1 / 16  # ratios from here on have a block
 
 
 def paper() -> Paper:
@@ -54,7 +53,7 @@ class Ink:
 
     def style(self, ratio: float) -> Style:
         """The style of text with this ratio; against is underlined too, so that the sign does not hang on colour."""
-        if self.system is None or abs(ratio) < _COLORED:
+        if self.system is None or abs(ratio) < SEEN:
             return Style()
         against = ratio < 0
         opacity = abs(ratio) ** GAMMA

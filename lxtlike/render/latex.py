@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lxtlike.render.flow import named
-from lxtlike.render.scale import LIGHT, number
+from lxtlike.render.scale import LIGHT, SEEN, number
 from lxtlike.render.signs import COMMAND, sign
 from lxtlike.render.view import Piece, View
 
@@ -35,13 +35,14 @@ _ESCAPED = {
     " ": r"\ ",
 }
 _SPECIAL = re.compile("|".join(map(re.escape, _ESCAPED)) + "|[^\x00-\x7f]")
-# Engines that read Unicode set a character themselves; pdfTeX, which knows few, gets its number.
 _BREAK = r"\leavevmode\\{}" + "%\n"
+# Engines that read Unicode set the characters that their font has; of others, and with pdfTeX, the number is set.
 _HEAD = r"""% needs \usepackage{xcolor}
 \begingroup
 \setlength{\fboxsep}{1pt}%
 \def\lxtbox#1#2{\colorbox[HTML]{#1}{\strut#2}}%
-\def\lxtchar#1#2{\ifdefined\Umathchar#1\else{\ttfamily U+#2}\fi}%
+\def\lxtcode#1{{\ttfamily U+#1}}%
+\def\lxtchar#1#2{\ifdefined\Umathchar\iffontchar\font"#2 #1\else\lxtcode{#2}\fi\else\lxtcode{#2}\fi}%
 \raggedright\setlength{\parindent}{0pt}%
 """
 
@@ -114,7 +115,7 @@ def _box(view: View, piece: Piece) -> str:
     boxes = []
     for count, line in enumerate(lines, 1):
         inside = escaped(line + ("\n" if count < len(lines) else ""))
-        if ratio < 0.0:
+        if ratio <= -SEEN:
             inside = rf"\underline{{{inside}}}"
         if piece.special:
             inside = rf"\textcolor{{gray}}{{{inside}}}"

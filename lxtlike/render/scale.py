@@ -11,6 +11,8 @@ Rgb = tuple[int, int, int]
 QUANTILE = 0.99
 # Opacity is |ratio| ** GAMMA: below 1, so that weak relevance is still seen. The style sheet computes the same.
 GAMMA = 0.8
+# Ratios from here on are marked where marks are drawn: weaker ones are next to nothing.
+SEEN = 0.05
 
 
 def quantile(values: Iterable[float], q: float) -> float:

@@ -128,8 +128,10 @@ def test_signs() -> None:
 def test_the_strongest_inputs_of_each_output() -> None:
     page = terminal(examples.generation(), width=60, top=2).splitlines()
     at = page.index("strongest inputs by output")
-    assert page[at + 4].split() == ["3", "Lind", "7.464", "█Lind", "+3.903", "▃Anna", "+0.903"]
+    # Of tokens that read the same the index says which; entries stand in columns.
+    assert page[at + 4].split() == ["3", "Lind", "7.464", "█Lind#21", "+3.903", "▃Anna#45", "+0.903"]
     assert page[at + 8].split()[:4] == ["7", "↵She", "10.26", "█she"]
+    assert len({line.index(line.split()[5]) for line in page[at + 1 : at + 13]}) == 1
     assert "strongest inputs" not in terminal(examples.generation(), top=0)
     narrow = terminal(examples.generation(), width=40, top=5).splitlines()
     assert all(line.count("+") + line.count("-") <= 2 for line in narrow[narrow.index(page[at]) + 1 :][:12])

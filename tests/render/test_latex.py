@@ -37,6 +37,8 @@ def test_colours_are_those_of_the_page_and_against_is_underlined() -> None:
     made = latex(examples.result("up down", [examples.token(0, "up", 0, 1.0), examples.token(1, " down", 2, -1.0)]))
     assert rf"\lxtbox{{{LIGHT.favour[1:].upper()}}}{{up}}" in made
     assert rf"\lxtbox{{{LIGHT.against[1:].upper()}}}{{\underline{{down}}}}" in made
+    weak = latex(examples.result("up on", [examples.token(0, "up", 0, 1.0), examples.token(1, " on", 2, -0.04)]))
+    assert r"\underline" not in weak
     assert "{[CLS]}" not in latex(examples.classifier())
     assert r"\color{gray}[CLS]}" in latex(examples.classifier())
 
@@ -51,6 +53,9 @@ def test_the_page_of_a_stranger_has_only_our_commands() -> None:
         "colorbox",
         "strut",
         "lxtchar",
+        "lxtcode",
+        "iffontchar",
+        "font",
         "ifdefined",
         "Umathchar",
     }
@@ -85,4 +90,5 @@ def test_it_compiles_as_it_is(engine: str, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
     said = done.stdout.decode(errors="replace")
     assert done.returncode == 0, [line for line in said.splitlines() if line.startswith("!")]
+    assert "Missing character" not in (tmp_path / "page.log").read_text(errors="replace")
     assert (tmp_path / "page.pdf").stat().st_size > 10_000
