@@ -229,6 +229,7 @@ def _about(explainer: Explainer, waiting: int, max_bytes: int) -> ModelState:
         composites=[CompositeState(name=name, summary=one.summary) for name, one in sorted(COMPOSITES.items())],
         objectives=list(OBJECTIVES),
         labels=[str(label) for label in labels.values()],
+        generates=explainer.task in ("causal-lm", "seq2seq-lm"),
         mask=explainer.tokenizer.mask_token if explainer.task == "masked-lm" else None,
         chat=bool(getattr(explainer.tokenizer, "chat_template", None)),
         examples=list(EXAMPLES.get(explainer.name, ())),

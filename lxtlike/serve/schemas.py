@@ -58,7 +58,9 @@ class ExplanationRequest(_Asked):
     position: Annotated[int, Field(ge=-_PLACE, le=_PLACE), _WHOLE] | None = Field(
         None, description="The token whose output is read; without it, as the task has it."
     )
+    context: Text | None = Field(None, description="Where a question's answer stands, or the second text of a pair.")
     layers: bool = Field(False, description="Relevance behind every layer as well.")
+    heads: bool = Field(False, description="Relevance of every attention head as well.")
 
 
 class GenerationRequest(_Asked):
@@ -101,6 +103,7 @@ class ModelState(BaseModel):
     composites: list[CompositeState]
     objectives: list[str]
     labels: list[str] = Field(description="Of a classifier.")
+    generates: bool = Field(description="Whether the model writes texts.")
     mask: str | None = Field(description="What stands for the word that a masked language model fills in.")
     chat: bool = Field(description="Whether the tokenizer has a chat template.")
     examples: list[str]

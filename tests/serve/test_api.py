@@ -17,6 +17,7 @@ from lxtlike import Explainer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "propagation"))
 
+import tiny_models
 from explaining import untouched
 
 TEXT = "the box holds a red ball and the bag holds a blue hat . the hat is"
@@ -29,7 +30,7 @@ REVIEW = "the jokes are stale , but the acting is superb ."
         {},
         {"target": "red"},
         {"target": 50, "contrast": "blue", "objective": "logprob"},
-        {"contrast": "mean", "layers": True},
+        {"contrast": "mean", "layers": True, "heads": True},
         {"completion": "red ball", "objective": "logprob"},
         {"position": 3},
     ],
@@ -65,7 +66,22 @@ def test_a_class(serving: Callable[..., Client], classifier: Explainer) -> None:
     assert client.result(job, by="word").json() == expected.by("word").to_dict()
     generation = client.result(client.ask("generations", text=REVIEW))
     assert generation.status_code == 422
-    assert "only a causal language model" in generation.json()["error"]
+    assert "continues a text" in generation.json()["error"]
+
+
+@pytest.mark.parametrize(("kind", "generates"), [("question-answering", False), ("seq2seq-lm", True)])
+def test_other_tasks(serving: Callable[..., Client], kind: str, generates: bool) -> None:
+    explainer = Explainer(tiny_models.model(kind), tiny_models.tokenizer())
+    client = serving(explainer)
+    assert client.get("/api/model").json()["generates"] is generates
+    given = {"text": "the red ball is", "context": None if generates else "the box holds a red ball"}
+    answer = client.result(client.ask("explanations", **given))
+    assert client.result(client.ask("explanations", **given)).json() == explainer.explain(**given).to_dict()
+    for choice in answer.json()["prediction"][:2]:
+        one = client.result(client.ask("explanations", **given, target=choice["id"])).json()
+        assert (one["target"]["id"], one["target"]["token"]) == (choice["id"], choice["token"])
+    generation = client.result(client.ask("generations", text="the red ball is", max_new_tokens=3))
+    assert generation.status_code == (200 if generates else 422)
 
 
 def test_other_forms_of_a_result(client: Client, explainer: Explainer) -> None:

@@ -17,7 +17,12 @@ const api = async (path, body) => {
 const model = await api("model");
 $("about").textContent = `${model.name} · ${model.task}`;
 $("kinds").hidden = !model.chat;
-$("generating").hidden = model.task !== "causal-lm";
+$("generating").hidden = !model.generates;
+const question = model.task === "question-answering", pair = model.task === "sequence-classification";
+$("second").hidden = !question && !pair;
+$("context").required = question;
+if (question) $("says").textContent = "Question";
+if (pair) $("more").append($("second")); // few classifiers read two texts
 $("count").max = model.max_new_tokens;
 $("hint").textContent = model.mask ? `Put ${model.mask} where the model shall fill in.` : "";
 $("objective").append(...model.objectives.map(name => make("option", name)));
@@ -94,7 +99,7 @@ const explain = (target = $("target").value || null, contrast = $("contrast").va
   if (!form.reportValidity()) return;
   chosen = {target, contrast};
   const position = $("position").value === "" ? null : +$("position").value;
-  return run("explanations", {...asked(), target, contrast, position, layers: $("layers").checked});
+  return run("explanations", {...asked(), target, contrast, position, context: $("context").value || null, layers: $("layers").checked, heads: $("heads").checked});
 };
 const again = () => last === "explanations" && explain($("target").value || chosen.target, $("contrast").value || chosen.contrast);
 form.onsubmit = event => {
@@ -109,7 +114,7 @@ $("target").onchange = $("contrast").onchange = event => {
   chosen[event.target.id] = null;
   again();
 };
-for (const id of ["objective", "composite", "position", "layers"]) $(id).onchange = again;
+for (const id of ["objective", "composite", "position", "layers", "heads"]) $(id).onchange = again;
 const summed = () => $("summary").textContent = model.composites.find(({name}) => name === $("composite").value)?.summary || "";
 $("composite").addEventListener("change", summed);
 summed();
@@ -118,7 +123,7 @@ for (const kind of form.kind) kind.onchange = () => {
   $("says").textContent = chat() ? "User" : "Text";
   $("predictions").classList.add("stale");
 };
-$("text").oninput = $("system").oninput = () => {
+$("text").oninput = $("system").oninput = $("context").oninput = () => {
   $("predictions").classList.add("stale");
   empty();
 };
