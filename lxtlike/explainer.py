@@ -221,16 +221,16 @@ class Explainer(Setting):
         batch_size: int,
         strict: bool,
     ) -> list[Attribution]:
+        if any(views) and any(encoded.decoder is not None for encoded in batch):
+            raise InputError(
+                "layers and heads are not read of an encoder-decoder, whose tokens are in two places: leave them out"
+            )
         if callable(target):
             if contrast is not None or position is not None or objective != "logit":
                 raise InputError(
                     "a target function says itself what is explained: leave contrast, position and objective out"
                 )
             return [explained_function(self, encoded, target, strict=strict, views=views) for encoded in batch]
-        if any(views) and any(encoded.decoder is not None for encoded in batch):
-            raise InputError(
-                "layers and heads are not read of an encoder-decoder, whose tokens are in two places: leave them out"
-            )
         spans = self._spans(target, contrast)
         if spans:
             if position is not None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from transformers import BartConfig, BartForSequenceClassification
 
 import lxtlike
 from lxtlike import Attribution, Explainer, InputError, NumericalError
@@ -109,6 +110,17 @@ def test_a_contrast_of_continuations_has_the_views_of_both(bundled: Explainer) -
     np.testing.assert_allclose(both.layers[0], both.relevance, rtol=1e-6)
 
 
+def test_layers_of_a_text_that_is_read_twice_are_refused() -> None:
+    size = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2}
+    size |= {"decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": 24}
+    config = BartConfig(**size, pad_token_id=0, eos_token_id=3, decoder_start_token_id=3, max_position_embeddings=32)
+    explainer = Explainer(BartForSequenceClassification(config).eval(), tiny_models.tokenizer())
+    text = "the red ball [SEP]"
+    assert explainer.explain(text, heads=True).heads.shape == (2, 4)  # the decoder's own, and those over the encoder
+    with pytest.raises(InputError, match="whose decoder reads the text again"):
+        explainer.explain(text, layers=True)
+
+
 def known(task: str, count: int) -> list[dict[str, Any]]:
     lines = map(json.loads, KNOWN.read_text(encoding="utf-8").splitlines())
     return [example for example in lines if example["task"] == task][:count]
@@ -145,7 +157,7 @@ def test_the_heads_that_were_built_to_copy_the_answer_have_most_relevance(
     bundled: Explainer, task: str, first: set[tuple[int, int]]
 ) -> None:
     """`scripts/demo_wiring.py` says which: of bindings the one that finds the word before the last and passes on what
-    stands before it, of lists the two that look for the last one or two words and pass on what follows."""
+    stands before it, of lists the two that find the last word, or that before it, and pass on what followed."""
     examples = known(task, 12)
     found = bundled.explain([example["text"] for example in examples], contrast="mean", heads=True)
     tops = {tuple(map(int, np.unravel_index(np.argmax(a.heads), (4, 4)))) for a in found}  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lxtlike.composites import Composite
-from lxtlike.errors import LxtlikeError, NumericalError
+from lxtlike.errors import InputError, LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
 from lxtlike.methods.leaves import decoder_embedding, embedding_leaves
 from lxtlike.methods.views import NO_VIEWS, ViewPlaces, Views, layer_runs
@@ -93,7 +93,8 @@ def lrp(
         progress: called after each backward pass.
 
     Raises:
-        InputError: heads are asked for, and the model has none, or none that can be told apart.
+        InputError: heads are asked for, and the model has none, or none that can be told apart; layers of a text that a
+            decoder reads again.
         NumericalError: NaN in the logits, or NaN or inf in the target or in the relevance.
         AuditError: under `strict`.
     """
@@ -111,6 +112,10 @@ def lrp(
         says = "decoder_input_ids" in inputs
         # The decoder of a classifier reads the same text one place further right, behind a start token.
         again = not says and len(leaves) > 1 and decoder_embedding(model) is not None
+        if again and views.layers:
+            raise InputError(
+                "layers are not read of a classifier whose decoder reads the text again, one place further on: leave them out"
+            )
         if again:
             start = leaves[1].detach()[:, :1]
             audit.book.absorb("biases", leaves[1], lambda c: wide(start) * wide(c[:, :1]))
