@@ -76,6 +76,19 @@ def pictures() -> Iterator[Picture]:
     yield Picture("generation-matrix", many, "light", chosen("matrix"))
 
 
+def compared(folder: Path) -> Path:
+    """Three methods in one figure."""
+    results = [
+        lxtlike.Explainer.from_pretrained("sentiment", composite=name).explain(
+            JOKES, target="positive", contrast="negative"
+        )
+        for name in ("attnlrp", "cp-lrp", "input-x-gradient")
+    ]
+    target = folder / "comparison.png"
+    lxtlike.compare(results).savefig(target, dpi=160)
+    return target
+
+
 def take(browser: Browser, picture: Picture, folder: Path) -> Path:
     """Open, act, and save what is seen."""
     with tempfile.TemporaryDirectory() as place:
@@ -112,6 +125,7 @@ def main() -> None:
             target = take(browser, picture, folder)
             print(f"{target}  {target.stat().st_size / 1000:.0f} kB")
         browser.close()
+    print(compared(folder))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class Ink:
         hue = "blue" if against else "red"
         if opacity >= 0.5:
             return line + Style(color="bright_white", bgcolor=hue)
-        return line + (Style(color=hue) if opacity >= 0.2 else Style())
+        # Plain red and blue letters can hardly be read on black.
+        return line + (Style(color=f"bright_{hue}" if self.paper == "dark" else hue) if opacity >= 0.2 else Style())
 
     def block(self, ratio: float) -> str:
         """One character: a height for the target, hatching against it, a space where there is next to nothing."""

@@ -66,9 +66,11 @@ def test_colours_of_the_three_kinds() -> None:
     many = terminal(made, color="256")
     assert "48;5;160mFrance" in many
     assert "48;2;" not in many
-    few = terminal(made, color="16")
+    few = terminal(made, color="16", theme="dark")
     assert "97;41mFrance" in few
     assert "48;" not in few
+    assert "91mDame" in few
+    assert "31mDame" in terminal(made, color="16", theme="light")
 
 
 def test_against_is_underlined() -> None:
