@@ -114,7 +114,7 @@ def test_generation_progress_and_cancel(opened: Opened, explainer: Explainer, mo
     page.fill("#text", TEXT)
     page.click("#generate")
     headline(page, "Generated", "blue")
-    page.frame_locator("#report").locator("#text button").first.click()
+    page.frame_locator("#report").locator("#text [aria-pressed]").first.click()
     page.frame_locator("#report").locator("#now", has_text="Output 0").wait_for()
 
     monkeypatch.setattr(explainer.model.generation_config, "eos_token_id", None)
