@@ -54,5 +54,5 @@ def decoded(data: Mapping[str, Any]) -> Decoded | None:
     return Decoded(
         text,
         tuple(parts.token(text, index, token) for index, token in enumerate(tokens)),
-        np.array([float(token["relevance"]) for token in tokens]),
+        parts.numbers([token["relevance"] for token in tokens]),
     )
