@@ -25,6 +25,7 @@ from lxtlike.rules import RULES
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 AUDIT = ROOT / "docs" / "audit.md"
+CHATS = ROOT / "docs" / "chats.md"
 NOTEBOOK = ROOT / "docs" / "example.ipynb"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?"
@@ -101,7 +102,7 @@ def test_shows_is_not_blind() -> None:
     assert not shows("one two three", "one two")
 
 
-@pytest.mark.parametrize(("command", "shown"), [entry for document in (README, AUDIT) for entry in commands(document)])
+@pytest.mark.parametrize(("command", "shown"), [entry for document in (README, AUDIT, CHATS) for entry in commands(document)])
 def test_commands_print_what_is_shown(command: str, shown: str, reader: Callable[[str], tuple[int, str]]) -> None:
     code, printed = reader(command)
     assert shows(printed, shown), printed
