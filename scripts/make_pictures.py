@@ -1,17 +1,21 @@
 """The pictures of README and docs, made anew from the bundled models: ``python scripts/make_pictures.py [FOLDER]``.
 
-Needs a chromium or chrome on PATH and playwright (``pip install '.[test]'``), which drives it.
+Needs a chromium or chrome on PATH, pdftoppm for the picture of a print, and ``pip install '.[test]'``.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 import lxtlike
 
@@ -24,17 +28,24 @@ WIDTH = 860
 
 BINDING = "the box holds a red ball and the bag holds a blue hat . the hat is"
 JOKES = "the jokes are stale , but the acting is superb and the ending is moving ."
+KEYS = "anna has the red key and kim has the blue key . the red key opens the box . anna can open the"
+TEMPLATE = (
+    "{{ bos_token }} {% for d in documents %}{{ d['text'] }} . {% endfor %}"
+    "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+)
+DOCUMENTS = [{"text": "the box holds a red ball"}, {"text": "the bag holds a blue hat"}, {"text": "anna lives in rome"}]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A page, what is done on it, and in which colours it is taken; the drawer is left out unless `whole`."""
+    """A page, what is done on it, in which colours and how wide it is taken; the drawer is left out unless `whole`."""
 
     name: str
     page: str
     scheme: str
     act: Callable[[Page], object]
     whole: bool = False
+    width: int = WIDTH
 
 
 def nothing(page: Page) -> None:
@@ -46,7 +57,8 @@ def pinned(*places: int) -> Callable[[Page], None]:
 
     def act(page: Page) -> None:
         for number, place in enumerate(places):
-            page.locator("#text button").nth(place).click(modifiers=["Shift"] if number else [])
+            page.locator("#text [role]").nth(place).click(modifiers=["Shift"] if number else [])
+        page.mouse.move(1, 1)
 
     return act
 
@@ -61,22 +73,74 @@ def chosen(value: str) -> Callable[[Page], None]:
     return lambda page: page.locator(f"input[value={value}]").check(force=True)
 
 
+def over(view: str, across: float, down: float) -> Callable[[Page], None]:
+    """Choose a heat map and point at it, these shares of its size from its corner."""
+
+    def act(page: Page) -> None:
+        chosen(view)(page)
+        box = page.locator("#heat").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+    return act
+
+
 def pictures() -> Iterator[Picture]:
-    """Every picture, in the order of the docs."""
+    """Every picture of a page, in the order of the docs."""
     language = lxtlike.Explainer.from_pretrained("bindings")
     sentiment = lxtlike.Explainer.from_pretrained("sentiment")
     one = language.explain(BINDING).to_html()
     contrast = sentiment.explain(JOKES, target="positive", contrast="negative").to_html()
     many = language.generate(BINDING, max_new_tokens=8).to_html()
+    inside = language.explain(KEYS, layers=True, heads=True).to_html()
     yield Picture("explanation", one, "light", nothing, whole=True)
     yield Picture("explanation-dark", contrast, "dark", chosen("word"), whole=True)
     yield Picture("generation", many, "light", pinned(0))
     yield Picture("generation-span", many, "dark", pinned(2, 6))
     yield Picture("generation-reverse", many, "light", reversed_at("red"))
     yield Picture("generation-matrix", many, "light", chosen("matrix"))
+    yield Picture("layers", inside, "light", over("layers", 0.77, 0.5))
+    yield Picture("heads", inside, "dark", over("heads", 0.1, 0.6))
+    yield Picture("narrow", contrast, "light", nothing, whole=True, width=360)
+    language.tokenizer.chat_template = TEMPLATE
+    asked = [{"role": "user", "content": "the hat is"}]
+    chat = language.generate(asked, chat={"documents": DOCUMENTS}, max_new_tokens=6)
+    yield Picture("chat", chat.to_html(), "light", pinned(0))
 
 
-def compared(folder: Path) -> Path:
+def take(browser: Browser, picture: Picture) -> bytes:
+    """Open, act, and what is seen as PNG."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "page.html"
+        file.write_text(picture.page, encoding="utf-8")
+        size = {"width": picture.width, "height": 1600}
+        page = browser.new_page(viewport=size, color_scheme=picture.scheme, device_scale_factor=1.5)
+        page.goto(file.as_uri())
+        picture.act(page)
+        page.wait_for_timeout(300)
+        last = page.locator("footer" if picture.whole else ".bar").bounding_box()
+        assert last is not None
+        bottom = last["y"] + (0 if picture.whole else last["height"] + 16)
+        png = page.screenshot(clip={"x": 0, "y": 0, "width": picture.width, "height": bottom})
+        page.close()
+    return bytes(png)
+
+
+def printed(browser: Browser, content: str) -> bytes:
+    """The first sheet of a page as PNG, from a browser in dark colours that leaves backgrounds out."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "page.html"
+        file.write_text(content, encoding="utf-8")
+        page = browser.new_page(color_scheme="dark")
+        page.goto(file.as_uri())
+        page.pdf(path=Path(place) / "sheet.pdf", format="A5", margin=dict.fromkeys(("top", "left", "right"), "12mm"))
+        page.close()
+        command = ["pdftoppm", "-png", "-r", "110", "-f", "1", "-singlefile", f"{place}/sheet.pdf", f"{place}/sheet"]
+        subprocess.run(command, check=True)
+        return (Path(place) / "sheet.png").read_bytes()
+
+
+def compared() -> bytes:
     """Three methods in one figure."""
     results = [
         lxtlike.Explainer.from_pretrained("sentiment", composite=name).explain(
@@ -84,30 +148,16 @@ def compared(folder: Path) -> Path:
         )
         for name in ("attnlrp", "cp-lrp", "input-x-gradient")
     ]
-    target = folder / "comparison.png"
-    lxtlike.compare(results).savefig(target, dpi=160)
-    return target
+    file = io.BytesIO()
+    lxtlike.compare(results).savefig(file, format="png", dpi=160)
+    return file.getvalue()
 
 
-def take(browser: Browser, picture: Picture, folder: Path) -> Path:
-    """Open, act, and save what is seen."""
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "page.html"
-        file.write_text(picture.page, encoding="utf-8")
-        page = browser.new_page(
-            viewport={"width": WIDTH, "height": 1400}, color_scheme=picture.scheme, device_scale_factor=1.5
-        )
-        page.goto(file.as_uri())
-        picture.act(page)
-        page.mouse.move(1, 1)
-        page.wait_for_timeout(100)
-        last = page.locator("footer" if picture.whole else ".bar").bounding_box()
-        assert last is not None
-        target = folder / f"{picture.name}.png"
-        bottom = last["y"] + (0 if picture.whole else last["height"] + 16)
-        page.screenshot(path=target, clip={"x": 0, "y": 0, "width": WIDTH, "height": bottom})
-        page.close()
-    return target
+def keep(png: bytes, file: Path) -> None:
+    """Write a picture with 255 colours, which is a third of its size and looks the same."""
+    colours = Image.open(io.BytesIO(png)).convert("RGB").quantize(255, dither=Image.Dither.NONE)
+    colours.save(file, optimize=True)
+    print(f"{file}  {file.stat().st_size / 1000:.0f} kB")
 
 
 def main() -> None:
@@ -122,10 +172,11 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-quic"])
         for picture in pictures():
-            target = take(browser, picture, folder)
-            print(f"{target}  {target.stat().st_size / 1000:.0f} kB")
+            keep(take(browser, picture), folder / f"{picture.name}.png")
+            if picture.name == "generation":
+                keep(printed(browser, picture.page), folder / "print.png")
         browser.close()
-    print(compared(folder))
+    keep(compared(), folder / "comparison.png")
 
 
 if __name__ == "__main__":

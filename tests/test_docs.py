@@ -102,7 +102,9 @@ def test_shows_is_not_blind() -> None:
     assert not shows("one two three", "one two")
 
 
-@pytest.mark.parametrize(("command", "shown"), [entry for document in (README, AUDIT, CHATS) for entry in commands(document)])
+@pytest.mark.parametrize(
+    ("command", "shown"), [entry for document in (README, AUDIT, CHATS) for entry in commands(document)]
+)
 def test_commands_print_what_is_shown(command: str, shown: str, reader: Callable[[str], tuple[int, str]]) -> None:
     code, printed = reader(command)
     assert shows(printed, shown), printed

@@ -250,6 +250,11 @@ class View:
         return tuple(facts)
 
     @property
+    def grouped(self) -> str:
+        """What carries the numbers, in the plural."""
+        return "units" if self.result.get("units") else "tokens"
+
+    @property
     def has_special(self) -> bool:
         """Whether some rows are special tokens, which the scale leaves out."""
         return any(row.special for row in self.rows)

@@ -309,7 +309,7 @@ form.onchange = event => {
 $("copy").hidden = !navigator.clipboard;
 $("copy").onclick = () => {
   const content = JSON.stringify(result, (_, value) => value instanceof Float32Array ? [...value] : value);
-  navigator.clipboard.writeText(content).then(() => "Copied", () => "Not allowed").then(said => $("copy").textContent = said);
+  navigator.clipboard.writeText(content).then(() => "Copied", () => "Refused").then(said => $("copy").textContent = said);
 };
 form.hidden = false;
 regroup();
