@@ -12,7 +12,9 @@ from families import build, embeddings_of, run
 from torch import nn
 
 from lxtlike import propagate
+from lxtlike.composites import Composite
 from lxtlike.ledger import Ledger
+from lxtlike.methods import Views, lrp
 
 
 def fresh(name: str = "llama", attention: str = "eager") -> nn.Module:
@@ -94,3 +96,27 @@ def _switches() -> tuple[Any, ...]:
 def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-5) -> bool:
     """Whether two maps differ by less than a share of the largest relevance."""
     return bool((one - other).abs().max() <= tolerance * other.abs().max())
+
+
+IDS = torch.tensor([[5, 17, 33, 8, 60, 7], [12, 9, 40, 0, 0, 0]])
+MASK = (IDS != 0).long()
+
+
+def heads_of(
+    model: Any,
+    composite: str = "attnlrp",
+    ids: torch.Tensor = IDS,
+    mask: torch.Tensor = MASK,
+    targets: Any = None,
+    **options: Any,
+) -> list[torch.Tensor]:
+    """Relevance [B, L, H] of the heads, for each target; by default the one target is the second logit."""
+
+    def read(outputs: Any) -> torch.Tensor:
+        last = outputs.logits.dim() == 3
+        return outputs.logits[range(len(ids)), mask.sum(1) - 1] if last else outputs.logits
+
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    targets = targets or [lambda rows, _: rows[:, 1]]
+    found = lrp(model, inputs, read, targets, Composite.parse(composite), views=Views(heads=True), **options)
+    return [explained.heads for explained in found]  # type: ignore[misc]

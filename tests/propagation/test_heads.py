@@ -8,16 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-import transformers as hf
-from explaining import fresh, state
-from families import EAGER_ONLY, VOCABULARY, build
+from explaining import IDS, MASK, fresh, heads_of, untouched
+from families import EAGER_ONLY, build
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode_stack as function_modes
 
-from lxtlike import InputError, propagate
-from lxtlike.composites import Composite
-from lxtlike.methods import Views, lrp
+from lxtlike import propagate
 from lxtlike.propagation.precision import Float64Casts
 
 OUTPUTS = {
@@ -36,24 +31,6 @@ OUTPUTS = {
     "modernbert": "attn.Wo",
 }
 """What the field calls the place of the heads: the input of the output projection."""
-
-IDS = torch.tensor([[5, 17, 33, 8, 60, 7], [12, 9, 40, 0, 0, 0]])
-MASK = (IDS != 0).long()
-
-
-def heads_of(
-    model: Any, composite: str = "attnlrp", ids: Tensor = IDS, mask: Tensor = MASK, targets: Any = None, **options: Any
-) -> list[Tensor]:
-    """Relevance [B, L, H] of the heads, for each target; by default the one target is the fourth logit."""
-
-    def read(outputs: Any) -> Tensor:
-        last = outputs.logits.dim() == 3
-        return outputs.logits[range(len(ids)), mask.sum(1) - 1] if last else outputs.logits
-
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    targets = targets or [lambda rows, _: rows[:, 1]]
-    found = lrp(model, inputs, read, targets, Composite.parse(composite), views=Views(heads=True), **options)
-    return [explained.heads for explained in found]  # type: ignore[misc]
 
 
 def projections(model: nn.Module, name: str) -> list[nn.Module]:
@@ -149,144 +126,19 @@ def test_they_are_linear_in_the_target_and_the_same_when_layers_run_again() -> N
     torch.testing.assert_close(heads_of(model, checkpointing=True)[0], one, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize(("dtype", "part"), [(torch.float16, 0.01), (torch.bfloat16, 0.1)])
+def test_half_precision_is_as_near_as_its_digits(dtype: torch.dtype, part: float) -> None:
+    exact = heads_of(build("llama", "sdpa"))[0]
+    found = heads_of(build("llama", "sdpa", dtype))[0]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, rtol=0, atol=part * float(exact.abs().max()))
+
+
 def test_nothing_of_it_stays_with_the_model_whatever_happens() -> None:
     model = fresh("llama")
-    before = state(model)
-    heads_of(model)
-    broken = model.model.layers[1].mlp.register_forward_pre_hook(lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with untouched(model):
         heads_of(model)
-    broken.remove()
-    assert state(model) == before
-    assert function_modes() == []
-
-
-def sparse(attention: Tensor) -> Tensor:
-    """A head that is switched off, dropout, a cast, and a sink that is cut off again."""
-    masked = attention * torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)
-    return F.pad(F.dropout(masked, 0.1, training=False).to(attention.dtype), (1, 0))[..., 1:]
-
-
-WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "matmul": lambda a, v: a @ v,
-    "changed weights": lambda a, v: sparse(a) @ v,
-    "heads in the batch": lambda a, v: torch.bmm(a.flatten(0, 1), v.flatten(0, 1)).unflatten(0, a.shape[:2]),
-    "values first": lambda a, v: (v.transpose(2, 3) @ a.transpose(2, 3)).transpose(2, 3),
-    "einsum": lambda a, v: torch.einsum("bhts, bhsd -> bhtd", a, v),
-    "positions first": lambda a, v: torch.einsum("sbhd,bhts->tbhd", v.permute(2, 0, 1, 3), a).permute(1, 2, 0, 3),
-}
-
-
-class Layer(nn.Module):
-    """Attention of two heads of four features, the product with the values written in one of many ways."""
-
-    def __init__(self, way: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.qkv, self.out, self.way = nn.Linear(8, 24), nn.Linear(8, 8), way
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
-        mixed = self.way((q @ k.transpose(2, 3)).softmax(-1), v)
-        return x + self.out(mixed.transpose(1, 2).flatten(2))
-
-
-class Whole(nn.MultiheadAttention):
-    """PyTorch's own attention as a layer."""
-
-    def __init__(self, need_weights: bool) -> None:
-        super().__init__(8, 2, batch_first=True)
-        self.need_weights = need_weights
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return x + super().forward(x, x, x, need_weights=self.need_weights)[0]
-
-
-class Model(nn.Module):
-    """Layers of one's own between an embedding and the logits."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.embedding, self.layers, self.top = nn.Embedding(VOCABULARY, 8), nn.ModuleList(layers), nn.Linear(8, 5)
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embedding
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
-        x = self.embedding(input_ids)
-        for layer in self.layers:
-            x = layer(x)
-        return hf.modeling_outputs.CausalLMOutput(logits=self.top(x))
-
-
-def custom(*layers: nn.Module) -> Model:
-    torch.manual_seed(0)
-    model = Model(*layers).double().eval()
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    return model
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp"])
-def test_the_product_with_the_values_may_be_written_in_any_way(way: str, composite: str) -> None:
-    model = custom(Layer(WAYS[way]))
-    found = heads_of(model, composite)[0]
-    if way == "changed weights":
-        assert not found[:, 0, 1].any()
-        assert found[:, 0, 0].all()
-    else:
-        torch.testing.assert_close(found, heads_of(custom(Layer(WAYS["matmul"])), composite)[0])
-
-
-@pytest.mark.parametrize("need_weights", [True, False])
-def test_pytorchs_own_attention_is_looked_into(need_weights: bool) -> None:
-    model = custom(Whole(need_weights))
-    inside = model.layers[0]
-    found = heads_of(model)[0]
-    same = custom(Layer(lambda a, v: a @ v))
-    with torch.no_grad():
-        scale = torch.ones(24, 1, dtype=torch.float64)
-        scale[:8] = 0.5  # 1 / sqrt(4), which this layer of ours leaves out
-        same.load_state_dict(
-            {
-                **{k: v for k, v in model.state_dict().items() if not k.startswith("layers")},
-                "layers.0.qkv.weight": inside.in_proj_weight * scale,
-                "layers.0.qkv.bias": inside.in_proj_bias * scale[:, 0],
-                "layers.0.out.weight": inside.out_proj.weight,
-                "layers.0.out.bias": inside.out_proj.bias,
-            }
-        )
-    torch.testing.assert_close(found, heads_of(same)[0], rtol=1e-9, atol=1e-12)
-
-
-def test_layers_without_attention_have_heads_of_no_relevance() -> None:
-    model = custom(nn.Linear(8, 8), Layer(WAYS["matmul"]), nn.Linear(8, 8))
-    found = heads_of(model)[0]
-    assert found.shape == (2, 3, 2)
-    assert found[:, 1].all()
-    assert not found[:, [0, 2]].any()
-
-
-def test_models_without_heads_say_so() -> None:
-    with pytest.raises(InputError, match="no attention heads were found in Model"):
-        heads_of(custom(nn.Linear(8, 8)))
-    for pieces in (chunked, lambda a, v: a @ v + chunked(a, v)):
-        with pytest.raises(InputError, match="computes attention in pieces"):
-            heads_of(custom(Layer(pieces)))
-
-
-def chunked(a: Tensor, v: Tensor) -> Tensor:
-    """The product for some positions after the others."""
-    return torch.cat([part @ v for part in a.split(3, dim=2)], 2)
-
-
-def test_attention_within_a_position_is_none_over_the_text() -> None:
-    def mixed(a: Tensor, v: Tensor) -> Tensor:
-        streams = (a @ v).transpose(1, 2)  # [B, T, H, D]
-        within = (streams @ streams.transpose(2, 3)).softmax(-1) @ streams
-        return within.transpose(1, 2)
-
-    model = custom(Layer(mixed))
-    found = heads_of(model)[0]
-    assert found.shape == (2, 1, 2)
-    assert found.all()
+        broken = model.model.layers[1].mlp.register_forward_pre_hook(lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            heads_of(model)
+        broken.remove()
