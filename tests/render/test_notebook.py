@@ -89,8 +89,7 @@ def test_saved_outputs_work_again(opened: Opened, saved: list[str]) -> None:
     assert page.locator(".out #text").first.is_visible()
     button = page.locator(".out #copy").first
     assert button.evaluate("e => getComputedStyle(e).textTransform") == "none"
-    page.evaluate("location.reload()")
-    page.wait_for_load_state()
+    page.reload()
     for made in saved:
         page.evaluate(INSERT, made)
     works(page, 0, of=2)
