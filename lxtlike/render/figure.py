@@ -98,11 +98,12 @@ def _map(view: View, kind: str) -> Any:
     scale = Scale.of(x for line in matrix for x, off in zip(line, special, strict=True) if not off)
     if kind == "matrix":
         matrix = [[canvas.NOTHING if off else x for x, off in zip(line, special, strict=True)] for line in matrix]
-    drawn, (axes,) = canvas.figure(min(14.0, max(4.0, 1.8 + 0.2 * wide)), min(12.0, max(2.6, 1.8 + 0.2 * high)))
+    height = min(12.0, max(2.6, 1.8 + 0.2 * high))
+    drawn, (axes,) = canvas.figure(min(14.0, max(4.0, 1.8 + 0.2 * wide)), height)
     canvas.titled(drawn, view.title)
     image = canvas.cells(axes, matrix, scale.limit, dotted=wide <= _COLUMNS and high <= _COLUMNS)
     beyond = any(abs(x) > scale.limit for line in matrix for x in line)
-    bar = drawn.colorbar(image, ax=axes, pad=0.02, extend="both" if beyond else "neither")
+    bar = drawn.colorbar(image, ax=axes, pad=0.02, aspect=7 * height, extend="both" if beyond else "neither")
     bar.set_label("relevance", fontsize=canvas.SMALL)
     bar.ax.tick_params(labelsize=canvas.SMALL)
     canvas.plain([bar.ax.yaxis.label, *bar.ax.get_yticklabels()])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 from lxtlike.errors import InputError
@@ -80,6 +81,7 @@ def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
 
 def _lines(lines: Lines, separator: str, guard: Callable[[str], str]) -> str:
     head, rows = lines
+    guard = cache(guard)  # in long form each token comes many times
     return "".join(
         separator.join(guard(value) if isinstance(value, str) else _field(value) for value in line) + "\n"
         for line in (head, *rows)
