@@ -18,7 +18,7 @@ from lxtlike.feeding import check_length
 from lxtlike.generating import generated
 from lxtlike.loading import load, task_of, unwrapped
 from lxtlike.methods import Progress, Views
-from lxtlike.predictions import explained_choices, explained_function
+from lxtlike.predictions import explained_choices, explained_function, padding_matters
 from lxtlike.setting import Setting
 from lxtlike.targets import MEAN, Function, Span, Target
 from lxtlike.tasks import EXPLAINED, NextToken
@@ -79,6 +79,9 @@ class Explainer(Setting):
                 "takes any model"
             )
         self._reading = EXPLAINED[self.task](self.model, tokenizer)
+        self._alone: bool | None = (
+            None  # whether texts of different lengths must not share a batch; measured when asked
+        )
 
     @classmethod
     def from_pretrained(
@@ -237,7 +240,11 @@ class Explainer(Setting):
                 raise InputError("a continuation follows the whole text: leave the position out")
             return [self._explain_span(prompt, spans, objective, strict, views) for prompt in batch]
         asked = Target(target, contrast, objective, position)  # type: ignore[arg-type]  # no spans are left
-        size = batch_size if self._reading.pads else 1
+        size = min(batch_size, len(batch)) if self._reading.pads else 1
+        if size > 1 and len({len(encoded.tokens) for encoded in batch}) > 1:
+            if self._alone is None:
+                self._alone = padding_matters(self, self._reading, batch, asked)
+            size = 1 if self._alone else size
         return [
             attribution
             for start in range(0, len(batch), size)

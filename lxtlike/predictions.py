@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lxtlike.attribution import Attribution, ResolvedTarget
 from lxtlike.feeding import check_length, model_inputs, prediction
 from lxtlike.methods import Views
+from lxtlike.propagation.surroundings import frozen, owned
 from lxtlike.rules.call import tensors
-from lxtlike.rules.primitives import Book
+from lxtlike.rules.primitives import Book, wide
 from lxtlike.setting import Setting
 from lxtlike.targets import FUNCTION, Chosen, Function, Target, measured, resolve, values
 from lxtlike.tasks import Reading
@@ -19,6 +21,27 @@ from lxtlike.text import Encoded
 
 CLOSED = 1e-3
 """Largest relative error of a batch item's ledger before the item is explained again on its own."""
+
+PADDED = 1e-3
+"""By how much, relative to the largest logit, a text's output may change in a batch with longer ones."""
+
+
+def padding_matters(setting: Setting, reading: Reading, batch: Sequence[Encoded], target: Target) -> bool:
+    """Whether the model gives the shortest text of a batch another output when it is padded to the length of the longest.
+
+    Masks keep most models from it, but not those that mix neighbours by convolutions or Fourier transforms.
+    """
+    shortest, longest = (choose(batch, key=lambda encoded: len(encoded.tokens)) for choose in (min, max))
+    check_length(longest, setting.model, setting.tokenizer)
+    rows = []
+    for texts in ([shortest], [shortest, longest]):
+        places = [reading.place(encoded, target.position) for encoded in texts]
+        inputs = model_inputs(texts, setting.model, setting.tokenizer, reading.kept(places))
+        with owned(setting.model), frozen(setting.model), torch.no_grad():
+            rows.append(wide(reading.rows(setting.model(**inputs), places, texts)[0]))
+    alone, padded = rows
+    rounding = max(PADDED, 16 * torch.finfo(setting.model.dtype).eps)
+    return bool((alone - padded).abs().max() > rounding * alone.abs().max())
 
 
 def explained_choices(

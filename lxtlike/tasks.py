@@ -85,7 +85,7 @@ class TextLabel(Reading):
     @property
     def pads(self) -> bool:
         """See `Reading`; a decoder that classifies must know its padding."""
-        return self.model.config.get_text_config().pad_token_id is not None
+        return getattr(self.model.config.get_text_config(), "pad_token_id", None) is not None
 
 
 class Answer(Reading):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from tiny_architectures import build
+from tiny_explainer import explainable, explained
 from tiny_inputs import inputs_of
 from tiny_leaves import SENSED, TOKENS, Leaves, leaves_of, patch_leaves
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ def record(mapping: str, model_type: str, class_name: str) -> dict[str, Any]:
                     _, plain, _ = _run(model, inputs, composite, dtype, fast=False)
                     result["lanes"][composite] = _lanes(audit)
                     result["fast"][composite] = float((relevance - plain).abs().max() / plain.abs().max())
+        if explainable(mapping):
+            result["explainer"] = explained(mapping, model)
         if mapping == "image-classification" and "input_ids" not in inputs:
             for composite in COMPOSITES:
                 result["runs"][f"{composite}/patches"], *_ = _run(model, inputs, composite, torch.float64, patches=True)
@@ -67,6 +70,7 @@ def closed(result: dict[str, Any]) -> bool:
     return (
         "error" not in result
         and all(difference <= EQUAL for difference in result["fast"].values())
+        and not wrong(result)
         and all(
             run["finite"]
             and not run["uncovered"]
@@ -76,6 +80,14 @@ def closed(result: dict[str, Any]) -> bool:
             for key, run in runs.items()
         )
     )
+
+
+def wrong(result: dict[str, Any]) -> dict[str, float]:
+    """The ledgers that the explainer does not close, by way."""
+    ways = result.get("explainer") or {}
+    if isinstance(ways, str):
+        return {}
+    return {way: error for way, error in ways.items() if way != "batch" and not error <= CLOSED}
 
 
 def _lanes(audit: Audit) -> int:

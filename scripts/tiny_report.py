@@ -10,9 +10,11 @@ from typing import Any
 import torch
 import transformers
 from tiny_architectures import LENGTH, MAPPINGS
-from tiny_explanation import CLOSED, EQUAL, closed
+from tiny_explanation import CLOSED, EQUAL, closed, wrong
 
 Record = dict[str, Any]
+SAME = 1e-6
+"""A text's relevance is the same alone and in a batch when it differs by no more than this part of the largest one."""
 
 
 def verdict(record: Record) -> str:
@@ -35,8 +37,16 @@ def remark(record: Record) -> str:
         found.append("its picture comes by a softmax, which `cp-lrp` holds constant")
     if any(run["deviation from no_grad"] for run in runs.values()):
         found.append("identical to the plain model with gradients on, where torch takes other kernels")
+    ways = record.get("explainer") or {}
+    if isinstance(ways, str):
+        found.append("`Explainer`: " + record["explainer"].replace("\n", " ").replace("|", "\\|")[:160])
+    elif ways.get("batch", 0.0) > SAME:
+        found.append(
+            f"it computes short and long texts in different ways: in a batch relevance differs by {ways['batch']:.0e}"
+        )
     if closed(record):
         return "; ".join(found)
+    found += [f"`Explainer` {way} {error:.0e}" for way, error in wrong(record).items()]
     uncovered = sorted({u for run in runs.values() for u in run["uncovered"]})
     if uncovered:
         found.append("no rule: " + ", ".join(uncovered[:3]))
@@ -117,7 +127,10 @@ A type counts as **closed** when
 - no operation is without a rule,
 - |rest| is at most 1e-8 of the summed absolute accounts in float64 (transformers' own casts to float32 go to float64 there),
   at each of the readings,
-- without the fast lane no relevance changes by more than 1e-10 of the largest one, in float64.
+- without the fast lane no relevance changes by more than 1e-10 of the largest one, in float64,
+- `Explainer` closes its ledgers just as well, in every way that the task has (a text, a question with its context, a
+  continuation, a generation). Where it refuses, its sentence is among the remarks, and so is how far a text's relevance in a
+  batch with a longer one is from its own alone, where that is more than 1e-6 of the largest.
 
 A ledger that closes shows that relevance was conserved, not that each rule was the right one: see [rules](rules.md#the-ledger).
 

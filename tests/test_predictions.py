@@ -246,3 +246,18 @@ def test_bad_questions(causal: Explainer) -> None:
     )
     with pytest.raises(InputError, match="no start and end logits"):
         Explainer(beams.eval(), pairs()).explain(QUESTION, context=CONTEXT)
+
+
+def test_a_model_that_sees_padding_gets_its_texts_one_by_one() -> None:
+    """A Fourier transform along the text mixes what is padded in: in a batch its own output would be another one."""
+    from transformers import FNetConfig, FNetForSequenceClassification
+
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 24, "type_vocab_size": 2}
+    model = FNetForSequenceClassification(FNetConfig(vocab_size=len(tiny_models.VOCABULARY), **size)).eval()
+    explainer = Explainer(model, tiny_models.tokenizer())
+    texts = ["the red ball is", "a hat", "the blue box holds a good film"]
+    for together, text in zip(explainer.explain(texts), texts, strict=True):
+        alone = explainer.explain(text)
+        assert together.target.value == pytest.approx(alone.target.value, rel=1e-5)
+        np.testing.assert_allclose(together.relevance, alone.relevance, atol=1e-6)

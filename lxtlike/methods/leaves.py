@@ -41,23 +41,29 @@ def decoder_embedding(model: Any) -> nn.Module | None:
 
 
 @contextmanager
-def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
+def embedding_leaves(model: nn.Module, ids: Tensor | None = None) -> Iterator[list[Tensor]]:
     """Within the block, input embeddings are leaves that require grad; the list fills as the model looks tokens up.
 
     The model is called with token ids, as always: position ids, padding and whatever else it derives from them stay its own
     business. The embeddings of encoder and decoder, tied or not, give a leaf each, in the order in which they run.
+
+    Args:
+        ids: what the model is called with, [B, T]; leaves are [B, T, D] then also where it looks up position by position.
     """
     leaves: list[Tensor] = []
     owner = threading.get_ident()
 
-    def as_leaf(_module: nn.Module, _args: Any, output: Any) -> Any:
+    def as_leaf(_module: nn.Module, args: Any, output: Any) -> Any:
         if threading.get_ident() != owner or not torch.is_grad_enabled():
             return output
         if isinstance(output, tuple):  # quantised embeddings hand out their scale too
-            return (as_leaf(_module, _args, output[0]), *output[1:])
-        leaf = output.detach().requires_grad_()
+            return (as_leaf(_module, args, output[0]), *output[1:])
+        across = ids is not None and bool(args) and _is_transposed(args[0], ids)
+        leaf = (output.transpose(0, 1) if across else output).detach().requires_grad_()
         leaves.append(leaf)
-        return leaf.clone()  # models scale what they looked up in place, which torch refuses for a leaf
+        return (
+            leaf.transpose(0, 1) if across else leaf
+        ).clone()  # models scale what they looked up in place, which torch refuses for a leaf
 
     source = input_embedding(model)
     weight = getattr(source, "weight", None)
@@ -71,3 +77,10 @@ def embedding_leaves(model: nn.Module) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _is_transposed(looked_up: Tensor, ids: Tensor) -> bool:
+    """Whether these are the ids [B, T] as [T, B], as XLNet has them."""
+    if looked_up.shape == ids.shape:
+        return ids.shape[0] == ids.shape[1] > 1 and torch.equal(looked_up, ids.T) and not torch.equal(ids, ids.T)
+    return looked_up.shape == ids.T.shape

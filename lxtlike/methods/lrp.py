@@ -103,7 +103,7 @@ def lrp(
         with owned(model), frozen(model), torch.no_grad():
             plain = read(model(**inputs))
     with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
-        with embedding_leaves(model) as leaves, layer_runs(model, views) as runs:
+        with embedding_leaves(model, inputs["input_ids"]) as leaves, layer_runs(model, views) as runs:
             audit.book.items = len(inputs["input_ids"])
             rows = read(model(**inputs))
         _check(not bool(rows.isnan().any()), "the model's output is NaN")

@@ -182,7 +182,9 @@ class View:
     def headline(self) -> tuple[Word, ...]:
         """The target in words, such as: Next token, " Paris", rather than, " London"."""
         target, task = self.result["target"], self.result["task"]
-        kind = "Continuation" if target["id"] is None and target.get("ids") else _TARGETS.get(task, "Target")
+        kind = _TARGETS.get(task, "Target")
+        if target["id"] is None and target.get("ids"):
+            kind = "Output" if task == "seq2seq-lm" else "Continuation"
         if target["objective"] == "function":
             kind = "Function"
         if self.outputs:
