@@ -62,13 +62,15 @@ def layer_runs(model: nn.Module, views: Views) -> Iterator[list[LayerRun]]:
                 watch.found = running[-1].attention if running else None
 
     layers = dict.fromkeys(layers_of(model).values()) if any(views) else ()
-    handles = [layer.register_forward_pre_hook(begin) for layer in layers]
+    handles = [layer.register_forward_pre_hook(begin, prepend=True) for layer in layers]
     handles += [layer.register_forward_hook(end, always_call=True) for layer in layers]
     try:
         yield runs
     finally:
         for handle in handles:
             handle.remove()
+        for _ in running if views.heads else ():  # interrupted, which no hook hears of
+            watch.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

@@ -134,11 +134,15 @@ def test_half_precision_is_as_near_as_its_digits(dtype: torch.dtype, part: float
     torch.testing.assert_close(found, exact, rtol=0, atol=part * float(exact.abs().max()))
 
 
-def test_nothing_of_it_stays_with_the_model_whatever_happens() -> None:
+@pytest.mark.parametrize("raised", [ZeroDivisionError, KeyboardInterrupt])
+def test_nothing_of_it_stays_with_the_model_whatever_happens(raised: type[BaseException]) -> None:
+    def refuse(*_: Any) -> None:
+        raise raised
+
     model = fresh("llama")
     with untouched(model):
         heads_of(model)
-        broken = model.model.layers[1].mlp.register_forward_pre_hook(lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        broken = model.model.layers[1].mlp.register_forward_pre_hook(refuse)
+        with pytest.raises(raised):
             heads_of(model)
         broken.remove()
