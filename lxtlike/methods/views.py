@@ -92,11 +92,15 @@ class ViewPlaces:
         """The places in those runs of layers whose outputs have the positions of the text.
 
         Raises:
-            InputError: heads are asked for, and there are none, or some that cannot be told apart.
+            InputError: there are no such layers; heads are asked for, and there are none, or some that cannot be told apart.
         """
         of_text = [
             (run.hidden, run.attention) for run in runs if run.hidden is not None and _axis(run.hidden, size) >= 0
         ]
+        if any(views) and not of_text:
+            raise InputError(
+                f"no layer of {type(model).__name__} puts out one state for each position of the text: leave layers and heads out"
+            )
         return cls(
             size,
             [hidden for hidden, _ in of_text] if views.layers else None,

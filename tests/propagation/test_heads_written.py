@@ -150,6 +150,18 @@ def test_models_without_heads_say_so() -> None:
             heads_of(custom(Layer(pieces)))
 
 
+class Longer(nn.Module):
+    """Puts a position of its own behind the text."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x[:, :1]], 1)
+
+
+def test_layers_that_do_not_keep_the_positions_have_no_views() -> None:
+    with pytest.raises(InputError, match="one state for each position"):
+        heads_of(custom(Longer()))
+
+
 def chunked(a: Tensor, v: Tensor) -> Tensor:
     """The product for some positions after the others."""
     return torch.cat([part @ v for part in a.split(3, dim=2)], 2)
