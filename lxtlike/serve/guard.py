@@ -38,8 +38,8 @@ class Guard:
         max_bytes: how long the body of a request may be.
     """
 
-    def __init__(self, application: Application, *, port: int, max_bytes: int) -> None:
-        self.application = application
+    def __init__(self, app: Application, *, port: int, max_bytes: int) -> None:
+        self.app = app
         self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         if port == 80:
             self.hosts |= {"127.0.0.1", "localhost"}
@@ -48,7 +48,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
-                await self.application(scope, receive, send)
+                await self.app(scope, receive, send)
             return
 
         async def with_headers(event: Event) -> None:
@@ -62,7 +62,7 @@ class Guard:
         if refusal is None:
             body = await self._body(receive)
             if isinstance(body, bytes):
-                await self.application(scope, _replay(body, receive), with_headers)
+                await self.app(scope, _replay(body, receive), with_headers)
                 return
             refusal = body
         await _answer(with_headers, *refusal)

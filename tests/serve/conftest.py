@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+import tiny_models
 from serving import Client, served
 
 from lxtlike import Explainer
@@ -25,6 +26,14 @@ def classifier() -> Explainer:
     explainer = Explainer.from_pretrained("sentiment")
     explainer.explain("good")
     return explainer
+
+
+@pytest.fixture
+def chatting() -> Explainer:
+    """A tiny language model whose tokenizer has a chat template."""
+    tokenizer = tiny_models.tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }} . {% endfor %}"
+    return Explainer(tiny_models.model("causal-lm"), tokenizer)
 
 
 @pytest.fixture

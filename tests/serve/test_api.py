@@ -84,6 +84,18 @@ def test_other_tasks(serving: Callable[..., Client], kind: str, generates: bool)
     assert generation.status_code == (200 if generates else 422)
 
 
+def test_a_chat(serving: Callable[..., Client], chatting: Explainer) -> None:
+    messages = [{"role": "system", "content": "the box"}, {"role": "user", "content": "holds a red ball"}]
+    client = serving(chatting)
+    assert client.get("/api/model").json()["chat"] is True
+    client.result(client.ask("explanations", text=messages))
+    job, expected = client.ask("explanations", text=messages), chatting.explain(messages, chat=True)
+    assert client.result(job).json() == expected.to_dict()
+    assert client.result(job, by="message").json() == expected.by("message").to_dict()
+    generation = client.ask("generations", text=messages, max_new_tokens=2)
+    assert client.result(generation).json() == chatting.generate(messages, chat=True, max_new_tokens=2).to_dict()
+
+
 def test_other_forms_of_a_result(client: Client, explainer: Explainer) -> None:
     job, expected = client.ask("explanations", text=TEXT), explainer.explain(TEXT)
     page = client.result(job, "page", by="word")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiny_models
 
 from lxtlike import Explainer
 
@@ -107,6 +108,35 @@ def test_a_class(opened: Opened, classifier: Explainer) -> None:
     headline(page, "Label", "positive")
     report.locator("input[value=word]:checked").wait_for(state="attached")
     assert report.locator("select[name=theme]").input_value() == "light"
+
+
+def test_a_chat(opened: Opened, chatting: Explainer) -> None:
+    page = opened(chatting)
+    page.locator("input[value=chat]").check(force=True)
+    page.fill("#system", "the box")
+    page.fill("#text", "holds a red ball")
+    page.click("text=Predict and explain")
+    report = page.frame_locator("#report")
+    report.locator("input[value=message]").check(force=True)
+    assert report.locator("[data-p='system']").count() == 1
+    page.locator("input[value=text][name=kind]").check(force=True)
+    assert page.locator("#system").is_hidden()
+    page.click("text=Predict and explain")
+    report.locator("input[value=message]").wait_for(state="detached")
+
+
+def test_a_question(opened: Opened) -> None:
+    page = opened(Explainer(tiny_models.model("question-answering"), tiny_models.tokenizer()))
+    page.get_by_label("Question").fill("the red ball is")
+    page.click("text=Predict and explain")
+    assert page.locator("#report").is_hidden()  # the context is missing, and the browser says so
+    page.get_by_label("Context").fill("the box holds a red ball")
+    page.click("text=Predict and explain")
+    said(page, "Done")
+    second = page.locator(".choice").nth(1)
+    answer = second.locator("bdi").inner_text()
+    second.click()
+    headline(page, "Answer", re.escape(answer))
 
 
 def test_generation_progress_and_cancel(opened: Opened, explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,10 @@ const question = model.task === "question-answering", pair = model.task === "seq
 $("second").hidden = !question && !pair;
 $("context").required = question;
 if (question) $("says").textContent = "Question";
-if (pair) $("more").append($("second")); // few classifiers read two texts
+if (pair) {
+  $("reads").textContent = "Second text, of a pair";
+  $("more").append($("second")); // few classifiers read two
+}
 $("count").max = model.max_new_tokens;
 $("hint").textContent = model.mask ? `Put ${model.mask} where the model shall fill in.` : "";
 $("objective").append(...model.objectives.map(name => make("option", name)));
