@@ -6,6 +6,7 @@ Needs a chromium or chrome on PATH, pdftoppm for the picture of a print, and ``p
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -140,6 +141,24 @@ def printed(browser: Browser, content: str) -> bytes:
         return (Path(place) / "sheet.png").read_bytes()
 
 
+def served(browser: Browser) -> bytes:
+    """The live page after a text was explained, as PNG."""
+    command = [sys.executable, "-m", "lxtlike", "serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = next(filter(None, (re.search(r"http://\S+", line) for line in server.stderr)))
+        page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme="light")
+        page.goto(address.group())
+        page.fill("#text", BINDING)
+        page.locator("#text").press("Control+Enter")
+        page.frame_locator("#report").locator("h1").wait_for()
+        page.wait_for_timeout(1000)
+        png = page.screenshot()
+        page.close()
+        server.terminate()
+    return bytes(png)
+
+
 def compared() -> bytes:
     """Three methods in one figure."""
     results = [
@@ -154,8 +173,9 @@ def compared() -> bytes:
 
 
 def keep(png: bytes, file: Path) -> None:
-    """Write a picture with 255 colours, which is a third of its size and looks the same."""
-    colours = Image.open(io.BytesIO(png)).convert("RGB").quantize(255, dither=Image.Dither.NONE)
+    """Write a picture with 256 colours, none of which is seen to differ: it is a third as large."""
+    all_of_them = Image.open(io.BytesIO(png)).convert("RGB")
+    colours = all_of_them.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     colours.save(file, optimize=True)
     print(f"{file}  {file.stat().st_size / 1000:.0f} kB")
 
@@ -175,6 +195,7 @@ def main() -> None:
             keep(take(browser, picture), folder / f"{picture.name}.png")
             if picture.name == "generation":
                 keep(printed(browser, picture.page), folder / "print.png")
+        keep(served(browser), folder / "served.png")
         browser.close()
     keep(compared(), folder / "comparison.png")
 
