@@ -80,8 +80,7 @@ def _shared(views: Sequence[View]) -> list[list[Row]]:
         if view.result["text"] != views[0].result["text"]:
             raise InputError(f"result {place} is about another text than result 1: compare explanations of one text")
         if [(row.start, row.end) for row in rows] != first:
-            kind = "units" if view.result.get("units") else "tokens"
-            raise InputError(f"result {place} has other {kind} than result 1: compare by words, a.by('word')")
+            raise InputError(f"result {place} has other {view.grouped} than result 1: compare by words, a.by('word')")
     if not first:
         raise InputError("there is nothing to compare: the text has no tokens but special ones")
     return columns
