@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import lxtlike
-from lxtlike import Explainer, InputError
+from lxtlike import Explainer, InputError, continuations
 
 TEXT, OUTPUT = "the red ball is", "a blue hat"
 START, FORCED, END = 3, 2, 4
@@ -203,3 +203,11 @@ def test_bad_input(explainer: Explainer) -> None:
 def test_an_output_that_is_too_long() -> None:
     with pytest.raises(InputError, match="the output has 22 tokens, the model takes at most 16"):
         Explainer(bart(), tiny_models.tokenizer()).explain(TEXT, completion="a " * 20)
+
+
+def test_outputs_in_chunks(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = explainer.generate(TEXT, completion="a blue hat and the box")
+    monkeypatch.setattr(continuations, "CHUNK", 2)
+    parts = explainer.generate(TEXT, completion="a blue hat and the box")
+    np.testing.assert_allclose(parts.relevance, whole.relevance, atol=1e-6)
+    assert parts.tokens == whole.tokens
