@@ -134,7 +134,8 @@ def printed(browser: Browser, content: str) -> bytes:
         file.write_text(content, encoding="utf-8")
         page = browser.new_page(color_scheme="dark")
         page.goto(file.as_uri())
-        page.pdf(path=Path(place) / "sheet.pdf", format="A5", margin=dict.fromkeys(("top", "left", "right"), "12mm"))
+        margin = {"top": "12mm", "left": "12mm", "right": "12mm"}
+        page.pdf(path=Path(place) / "sheet.pdf", format="A5", margin=margin)
         page.close()
         command = ["pdftoppm", "-png", "-r", "110", "-f", "1", "-singlefile", f"{place}/sheet.pdf", f"{place}/sheet"]
         subprocess.run(command, check=True)

@@ -200,6 +200,29 @@ def test_groups_are_those_of_the_result() -> None:
     assert "message" not in runs(examples.next_token())
 
 
+def test_units_that_the_page_offers_anyway_have_their_name() -> None:
+    made = examples.next_token()
+    places = iter(range(len(made["tokens"])))
+    made["units"] = [
+        {"text": "a sentence", "start": 0, "end": 1, "relevance": 1.0, "tokens": [next(places) for _ in range(count)]}
+        for count in runs(made)["sentence"]
+        if isinstance(count, int)
+    ]
+    assert re.search(r'value="sentence" checked>sentence</label></span>', html(made))
+    assert 'Ranked <span id="what">sentences</span>' in html(made)
+    made["units"][0]["tokens"].pop()
+    assert re.search(r'value="units" checked>units</label></span>', html(made))
+
+
+def test_what_a_template_writes_stands_back() -> None:
+    made = examples.generation()
+    made["parts"][1]["label"] = "template"
+    page = Page(html(made))
+    assert [a["data-p"] for _, a in page.elements if a.get("class") == "p"] == ["system", "user 1", "assistant 1"]
+    assert sum(a.get("class") == "t" for a in spans(page)) == 24
+    assert page.inside["text"] == made["text"]
+
+
 def test_a_text_that_no_notebook_holds_is_not_put_there() -> None:
     note = fragment(examples.result("x" * FRAGMENT_LIMIT, []))
     assert len(note) < 500
