@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lxtlike.rules import attention, linear, nonlinear, norm, product
+from lxtlike.rules import attention, linear, nonlinear, norm, product, signed
 from lxtlike.rules.call import Operation
 from lxtlike.rules.operations import OPERATIONS
 
@@ -21,7 +21,13 @@ RULES: Mapping[str, Mapping[str, RuleFunction]] = MappingProxyType(
         "structure": {"gradient": linear.structure},
         "dropout": {"off": linear.dropped},
         "additive": {"gradient": linear.additive},
-        "linear": {"gradient": linear.gradient, "epsilon": linear.epsilon},
+        "linear": {
+            "gradient": linear.gradient,
+            "epsilon": linear.epsilon,
+            "gamma": signed.gamma,
+            "generalized-gamma": signed.generalized_gamma,
+            "alpha-beta": signed.alpha_beta,
+        },
         "activation": {"identity": nonlinear.identity, "gradient": linear.expanded},
         "gate": {"constant": nonlinear.constant, "gradient": linear.expanded},
         "norm": {"constant": norm.constant_scale, "gradient": linear.expanded},
