@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList
 
 from lxtlike.attribution import Attribution, GenerationAttribution
 from lxtlike.explainer import Explainer
@@ -32,14 +37,18 @@ class Work:
     def generate(self, asked: GenerationRequest, job: Job) -> GenerationAttribution:
         """The result of `Explainer.generate`; InputError and the rest as there, Cancelled."""
         text, chat = _input(asked)
-        options: dict[str, Any] = {"completion": asked.completion, "objective": asked.objective}
+        options: dict[str, Any] = {}
         if asked.completion is None:
-            options |= {"max_new_tokens": asked.max_new_tokens, "streamer": Streamer(job, asked.max_new_tokens)}
-
-        def progress(done: int, all: int) -> None:
-            job.tell("explaining", done, all)
-
-        return self._by(asked.composite).generate(text, chat=chat, progress=progress, **options)
+            told = Generating(job, asked.max_new_tokens)
+            options = {"max_new_tokens": asked.max_new_tokens, "stopping_criteria": StoppingCriteriaList([told])}
+        return self._by(asked.composite).generate(
+            text,
+            chat=chat,
+            completion=asked.completion,
+            objective=asked.objective,
+            progress=partial(job.tell, "explaining"),
+            **options,
+        )
 
     def _by(self, composite: str | None) -> Explainer:
         first = self.explainer
@@ -58,21 +67,19 @@ class Work:
         return self._others[composite]
 
 
-class Streamer:
-    """What `generate` of transformers calls a streamer: it gets every token as soon as there is one."""
+class Generating(StoppingCriteria):  # type: ignore[misc]  # transformers has no types here
+    """Asked by `generate` after every token whether that was the last one; says no, and tells how many there are."""
 
     def __init__(self, job: Job, all: int) -> None:
         self._job = job
         self._all = all
-        self._puts = 0
+        self._done = 0
 
-    def put(self, _ids: object) -> None:
-        """Gets the prompt first, then every token; raises Cancelled in a job that shall end."""
-        self._job.tell("generating", self._puts, self._all)
-        self._puts += 1
-
-    def end(self) -> None:
-        """All is generated."""
+    def __call__(self, input_ids: Tensor, scores: Any, **_options: Any) -> Tensor:
+        """False for each sequence [B]; raises Cancelled in a job that shall end."""
+        self._done += 1
+        self._job.tell("generating", self._done, self._all)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def _input(asked: ExplanationRequest | GenerationRequest) -> tuple[Any, bool]:
