@@ -166,7 +166,8 @@ def test_a_new_job_ends_the_one_before(opened: Opened, explainer: Explainer, mon
     page.fill("#count", "100")
     page.click("#generate")
     said(page, "tokens")
-    page.click("text=Predict and explain")
+    with page.expect_request("**/api/jobs/*/cancel"):
+        page.click("text=Predict and explain")
     headline(page, "Next token", "blue")
     said(page, "Done")
 
@@ -186,6 +187,19 @@ def test_hostile_text_is_shown_as_itself(opened: Opened, classifier: Explainer) 
     page.locator("#target").blur()
     page.locator("#status.bad", has_text="<b>bold</b>").wait_for()
     assert page.locator("#status b").count() == 0
+
+
+def test_hostile_labels_are_shown_as_themselves(opened: Opened) -> None:
+    label = "<img src=x onerror=alert(1)>"
+    model = tiny_models.model("sequence-classification")
+    model.config.id2label = {0: label, 1: "good"}
+    page = opened(Explainer(model, tiny_models.tokenizer(), name="<b>model</b>"))
+    page.fill("#text", "a good film")
+    page.click("text=Predict and explain")
+    said(page, "Done")
+    page.locator(".choice", has_text=label).click()
+    headline(page, re.escape(label))
+    assert page.locator("img").count() == page.locator("b").count() == 0
 
 
 def test_narrow_and_keyboard(opened: Opened, explainer: Explainer) -> None:
