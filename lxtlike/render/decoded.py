@@ -13,6 +13,10 @@ def joined(result: Mapping[str, Any]) -> Mapping[str, Any]:
     places, shift = len(result["tokens"]), len(result["text"]) + 1
     behind = [_shifted(token, shift) | {"index": places + token["index"]} for token in result["decoder_tokens"]]
     rest = {key: value for key, value in result.items() if key not in ("decoder_text", "decoder_tokens")}
+    # What a page gives back when it is asked for the result.
+    rest["own"] = {
+        key: result[key] for key in ("text", "tokens", "decoder_text", "decoder_tokens", "units") if key in result
+    }
     rest |= {"text": f"{result['text']}\n{result['decoder_text']}", "tokens": [*result["tokens"], *behind]}
     if result.get("units"):
         keys = ("text", "start", "end", "relevance")

@@ -62,6 +62,26 @@ def test_copy_gives_the_result_back(opened: Opened) -> None:
     assert page.locator("#table tr").count() == 1 + len(made["units"])
 
 
+def test_encoder_and_decoder_are_shown_as_one_and_copied_as_two(opened: Opened) -> None:
+    tokens = [examples.token(i, piece, start, i - 0.7) for i, (piece, start) in enumerate(examples.cut("a big hat"))]
+    made = examples.result("a big hat", tokens, decoder_text="un chapeau")
+    made["decoder_tokens"] = [
+        examples.token(0, "", 0, 0.25, name="<s>", special=True),
+        examples.token(1, "un", 0, -0.5),
+    ]
+    page = opened(html(made))
+    assert page.locator("#text").inner_text().split() == ["a", "big", "hat", "un", "chapeau"]
+    assert ratios(page)["un"] < 0
+    page.get_by_role("button", name="Copy JSON").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    restored = json.loads(page.evaluate("copied"))
+    assert restored.keys() == made.keys()
+    for key in ("text", "decoder_text"):
+        assert restored[key] == made[key]
+    for key in ("tokens", "decoder_tokens"):
+        assert [row["relevance"] for row in restored[key]] == pytest.approx([row["relevance"] for row in made[key]])
+
+
 def test_copy_of_a_generation_is_rounded_rows(opened: Opened, tmp_path: Path) -> None:
     made = examples.generation()
     page = opened(html(made))
@@ -226,6 +246,12 @@ def test_maps_of_rows(opened: Opened) -> None:
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     assert told(page).startswith("layer 2, head 2")
+    largest = max(abs(x) for row in examples.layered()["heads"] for x in row)
+    assert (
+        0.9 * largest < float(page.locator("#high").inner_text()) <= largest
+    )  # the 99th percentile of the strongest layer
+    choose(page, "text")
+    assert float(page.locator("#high").inner_text()) > largest
 
 
 def test_long_generations_stay_smooth(opened: Opened) -> None:

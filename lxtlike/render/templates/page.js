@@ -6,8 +6,8 @@ if (host.className === "lxtlike") {
   root = host.attachShadow({mode: "open"});
   root.innerHTML = JSON.parse(script.previousElementSibling.textContent);
 }
-const $ = id => root.getElementById(id), page = $("page"), text = $("text"), form = $("controls"), canvas = $("heat");
-const {groups, matrix: packed, total, ...result} = JSON.parse($("data").textContent), points = [...result.text], outputs = result.outputs || [];
+const $ = id => root.getElementById(id), math = Math, page = $("page"), text = $("text"), form = $("controls"), canvas = $("heat");
+const {groups, matrix: packed, total, own, ...result} = JSON.parse($("data").textContent), points = [...result.text], outputs = result.outputs || [];
 const make = (name, options, ...content) => {
   const element = Object.assign(document.createElement(name), options);
   element.append(...content);
@@ -18,9 +18,9 @@ const styled = (element, style) => (element.setAttribute("style", style), elemen
 const visible = label => /^ *$/.test(label) ? "␠".repeat(label.length) || "∅" : label.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, c => ({"\n": "↵", "\t": "⇥"})[c] || `⟨U+${c.charCodeAt().toString(16).toUpperCase().padStart(4, 0)}⟩`);
 const quoted = label => make("bdi", {className: "q"}, visible(label));
 // Digits down to the step where numbers come in steps; what is `exact` never does.
-const number = (x, exact) => (x > 0 ? "+" : "") + (!exact && (packed || preview?.layer != null) ? x.toFixed(clamp(Math.ceil(2 - Math.log10(limit)), 0, 20)) : x.toPrecision(Math.abs(x) < 1 ? 3 : 4));
+const number = (x, exact) => (x > 0 ? "+" : "") + (!exact && (packed || preview?.layer != null) ? x.toFixed(clamp(math.ceil(2 - math.log10(limit)), 0, 20)) : x.toPrecision(math.abs(x) < 1 ? 3 : 4));
 const percent = x => ` ${(100 * x).toFixed(1)}%`;
-const clamp = (x, low, high) => Math.max(low, Math.min(high, x));
+const clamp = (x, low, high) => math.max(low, math.min(high, x));
 const add = (places, values) => places.reduce((sum, i) => sum + values[i], 0);
 
 // Columns back to rows: offsets come as steps, and count code points; what follows from place and offsets was left out.
@@ -114,8 +114,12 @@ const relevance = ({from, to, input, layer}) => {
 };
 // The scale of Python: the 99th percentile of the magnitudes, or the largest where that is zero.
 const quantile = numbers => {
-  const sizes = Float64Array.from(numbers).map(Math.abs).sort(), place = .99 * (sizes.length - 1), low = Math.floor(place);
+  const sizes = Float64Array.from(numbers).map(math.abs).sort(), place = .99 * (sizes.length - 1), low = math.floor(place);
   return sizes.length && (sizes[low] + (place - low) * (sizes.at(low + 1 - sizes.length) - sizes[low]) || sizes.at(-1));
+};
+const legend = x => {
+  $("low").textContent = number(-x);
+  $("high").textContent = number(x);
 };
 const global = () => form.scale?.value === "global";
 // Which span is the first that begins below a height of the window.
@@ -142,7 +146,7 @@ const paint = near => {
   limit = quantile(content.filter(span => !input || span.output).map(span => add(span.places, values)));
   if (global()) {
     everywhere ||= quantile((matrix || layers).flatMap((row, o) => content.filter(span => !(span.places[0] >= at[o])).map(span => add(span.places, row))));
-    limit = Math.max(everywhere, from === to ? 0 : limit);
+    limit = math.max(everywhere, from === to ? 0 : limit);
   }
   // All at once or, where the text stands already, what is near the window, and all else when there is time.
   clearTimeout(later);
@@ -153,8 +157,7 @@ const paint = near => {
   marked?.classList.remove("on");
   marked = input && spans.find(span => span.places.includes(input[0]))?.node;
   marked?.classList.add("on");
-  $("low").textContent = number(-limit);
-  $("high").textContent = number(limit);
+  legend(limit);
   $("everywhere").hidden = !global();
   rank();
   if (!matrix) return;
@@ -171,12 +174,12 @@ const hint = name => say($(name).content.cloneNode(true));
 const entry = (amount, mark, label, note) => make("li", {}, make("b", {}, amount), mark, make("span", {}, label, make("small", {}, note)));
 const rank = () => {
   const sums = units.map(unit => add(unit.places, values));
-  const order = units.map((_, i) => i).filter(i => !units[i].special && sums[i]).sort((i, j) => Math.abs(sums[j]) - Math.abs(sums[i]));
+  const order = units.map((_, i) => i).filter(i => !units[i].special && sums[i]).sort((i, j) => math.abs(sums[j]) - math.abs(sums[i]));
   for (const [id, sign] of [["for", 1], ["against", -1]]) {
     const lines = order.filter(i => sums[i] * sign > 0).slice(0, 10).map(i => {
       let label = quoted(units[i].label);
       if (matrix) label = make("button", {type: "button", onclick: () => pick({input: units[i].places})}, label);
-      return entry(number(sums[i]), styled(make("i"), `--r:${sign};--w:${Math.abs(sums[i] / sums[order[0]])}`), label, ` #${i}`);
+      return entry(number(sums[i]), styled(make("i"), `--r:${sign};--w:${math.abs(sums[i] / sums[order[0]])}`), label, ` #${i}`);
     });
     $(id).replaceChildren(...lines.length ? lines : [make("li", {}, "none")]);
   }
@@ -185,7 +188,7 @@ const account = ledgers => {
   if (!$("ledger") || ledgers.includes(null)) return;
   const amount = name => ledgers.reduce((sum, ledger) => sum + (ledger[name] || 0), 0);
   const names = ["tokens", "positions", "biases", "softmax", "epsilon", "router", "rest"].filter(name => amount(name) || name === "tokens");
-  const size = names.reduce((sum, name) => sum + Math.abs(amount(name)), 0) || 1, share = name => Math.abs(amount(name)) / size;
+  const size = names.reduce((sum, name) => sum + math.abs(amount(name)), 0) || 1, share = name => math.abs(amount(name)) / size;
   const bars = () => names.map(name => styled(make("i", {className: amount(name) < 0 ? "neg" : ""}), `--k:var(--${name});--w:${share(name)}`)), keys = bars();
   $("explained").textContent = number(amount("explained"), true);
   $("stack").replaceChildren(...bars());
@@ -215,7 +218,7 @@ const choose = ({from, to}, extend) => {
   if (extend) getSelection().empty();
   else anchor = from;
   buttons.forEach((button, o) => button.tabIndex = o === from ? 0 : -1);
-  pick(extend ? {from: Math.min(anchor, from), to: Math.max(anchor, to)} : {from, to});
+  pick(extend ? {from: math.min(anchor, from), to: math.max(anchor, to)} : {from, to});
 };
 const press = event => {
   const span = found(event), outputs = range(span);
@@ -255,10 +258,11 @@ const draw = () => {
   const colours = [0, 20].map(i => getComputedStyle($("cells").children[i]).outlineColor.match(/\d+/g)).map(([red, green, blue]) => red | green << 8 | blue << 16), cells = new Uint32Array(image.data.buffer), gain = 2 ** form.gain.value;
   // Special tokens are off the scale here too.
   const off = tokens.map(token => lines !== heads && token.special), ends = lines.map(line => quantile(line.filter((_, i) => !off[i])));
-  if (global() || lines === heads) ends.fill(Math.max(...ends));
+  if (global() || lines === heads) ends.fill(math.max(...ends));
+  if (lines === heads) legend(ends[0]);
   let at = 0;
   lines.forEach((line, y) => line.forEach((x, i) => {
-    cells[at++] = x && !off[i] ? colours[+(x > 0)] | 255 * Math.min(1, Math.abs(x) * gain / ends[y]) ** .8 << 24 : 0;
+    cells[at++] = x && !off[i] ? colours[+(x > 0)] | 255 * math.min(1, math.abs(x) * gain / ends[y]) ** .8 << 24 : 0;
   }));
   context.putImageData(image, 0, 0);
   const height = clamp(320 / high, 3, 24);
@@ -295,8 +299,7 @@ const tabulate = () => {
 };
 
 const show = () => {
-  page.dataset.theme = form.theme.value;
-  page.dataset.palette = form.palette.value;
+  for (const name of ["theme", "palette"]) page.dataset[name] = form[name].value;
   page.style.setProperty("--gain", 2 ** form.gain.value);
   paint();
   tabulate();
@@ -308,7 +311,7 @@ form.onchange = event => {
 };
 $("copy").hidden = !navigator.clipboard;
 $("copy").onclick = () => {
-  const content = JSON.stringify(result, (_, value) => value instanceof Float32Array ? [...value] : value);
+  const content = JSON.stringify({...result, ...own}, (_, value) => value?.buffer ? [...value] : value);
   navigator.clipboard.writeText(content).then(() => "Copied", () => "Refused").then(said => $("copy").textContent = said);
 };
 form.hidden = false;
