@@ -65,7 +65,7 @@ def test_it_does_what_its_document_says(
 
     @given(case=described[path][method].as_strategy(generation_mode=mode))
     @settings(
-        max_examples=30,
+        max_examples=20,
         deadline=None,
         database=None,
         derandomize=True,
