@@ -19,7 +19,7 @@ from lxtlike import Explainer, LxtlikeError
 from lxtlike.propagation.precision import Float64Casts
 from lxtlike.tasks import EXPLAINED
 
-MASK, END = VOCABULARY - 3, VOCABULARY - 2
+MASK, END = 58, 59
 LONG, SHORT = "w20 w21 w22 w23 w24 w25 w26", "w40 w41 w42 w43 w44"
 
 
@@ -27,9 +27,9 @@ def explained(mapping: str, model: Any) -> dict[str, Any] | str:
     """Relative errors of the ledgers in float64, by way: one text, a continuation, a generation; and what a batch changes.
 
     `batch` is the largest difference of relevance between a text in a batch with a longer one and alone, relative to the
-    largest. Where the explainer refuses the model, its sentence.
+    largest. Where the explainer refuses the model, or the model refuses a text alone, what it says.
     """
-    mask = " w98" * (mapping == "masked-lm")
+    mask = " w58" * (mapping == "masked-lm")
     long, short = LONG + mask, SHORT + mask
     with _float64(), Float64Casts():
         try:
@@ -44,8 +44,21 @@ def explained(mapping: str, model: Any) -> dict[str, Any] | str:
             alone, together = explainer.explain(short), explainer.explain([long, short])[1]
         except LxtlikeError as error:
             return str(error)
+        except (ValueError, RuntimeError) as error:
+            if _reads_text_alone(model):
+                raise
+            return f"{type(error).__name__}: {error}"
     difference = np.abs(alone.relevance - together.relevance).max()
     return {**found, "batch": float(difference / max(np.abs(alone.relevance).max(), 1e-30))}
+
+
+def _reads_text_alone(model: Any) -> bool:
+    """Whether the plain model takes such ids and nothing else."""
+    try:
+        model(input_ids=torch.tensor([list(range(20, 29))], device=model.device))
+    except (ValueError, RuntimeError):
+        return False
+    return True
 
 
 def explainable(mapping: str) -> bool:

@@ -110,15 +110,15 @@ def lrp(
         if plain is not None:
             audit.compare(plain, rows)
         says = "decoder_input_ids" in inputs
-        # The decoder of a classifier reads the same text one place further right, behind a start token.
+        # The decoder looks up last. That of a classifier reads the same text one place further right, behind a start token.
         again = not says and len(leaves) > 1 and decoder_embedding(model) is not None
         if again and views.layers:
             raise InputError(
                 "layers are not read of a classifier whose decoder reads the text again, one place further on: leave them out"
             )
         if again:
-            start = leaves[1].detach()[:, :1]
-            audit.book.absorb("biases", leaves[1], lambda c: wide(start) * wide(c[:, :1]))
+            start = leaves[-1].detach()[:, :1]
+            audit.book.absorb("biases", leaves[-1], lambda c: wide(start) * wide(c[:, :1]))
         places = ViewPlaces.of(model, runs, views, leaves[0].shape[:2])
         wanted = [*leaves, *places.tensors]
         found = []
@@ -130,8 +130,8 @@ def lrp(
             products = _relevance(values, wanted, audit, scales, number < len(scalars))
             relevance, *others = [next(products).sum(-1) for _ in leaves]
             if again:
-                relevance[:, :-1] += others[0][:, 1:].to(relevance)
-            decoder = others[0].to(relevance) if says else None
+                relevance[:, :-1] += others[-1][:, 1:].to(relevance)
+            decoder = others[-1].to(relevance) if says else None
             tokens = relevance if decoder is None else torch.cat([relevance, decoder], 1)
             _check(bool(tokens.isfinite().all()), "the relevance is NaN or infinite")
             values = values.detach()

@@ -30,7 +30,7 @@ SAMPLE = {
         albert convbert deberta fnet funnel ibert longformer mobilebert nystromformer perceiver squeezebert
         """,
     "sequence-classification": "modernbert canine esm bart t5gemma",
-    "question-answering": "xlnet longformer",
+    "question-answering": "xlnet longformer led",
     "seq2seq-lm": "bart led longt5 pegasus_x t5gemma2 umt5",
     "image-classification": "vit swin convnext resnet levit poolformer",
     "image-text-to-text": "qwen2_5_vl llava_next mllama aria chameleon",
