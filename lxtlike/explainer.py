@@ -268,7 +268,7 @@ class Explainer(Setting):
         progress: Progress | None = None,
         **options: Any,
     ) -> GenerationAttribution:
-        """Generate a continuation and explain every token of it: one forward pass, a backward pass for each token.
+        """Generate a continuation and explain every token of it: a backward pass for each, forward passes that many share.
 
         Args:
             completion: explain this continuation instead of generating one.
@@ -307,7 +307,9 @@ class Explainer(Setting):
             encoded = chat(text, self.tokenizer, **(options if isinstance(options, Mapping) else {}))
         else:
             raise InputError("messages have no context beside them: write it into one, or give it as a document")
-        return encoded if segments is None else replace(encoded, parts=named(segments, encoded.text))
+        if segments is not None:
+            encoded = replace(encoded, parts=named(segments, encoded.text))
+        return self._reading.ready(encoded)
 
     def _spans(self, *choices: str | int | Span | None) -> list[Span]:
         """Target and contrast as continuations, if one of them is several tokens; empty if each is one choice."""

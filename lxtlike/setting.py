@@ -72,10 +72,11 @@ class Setting:
         """The result for one text, from the relevance [T] of its tokens and what else was found out."""
         source, *said = encoded.sequences
         values = relevance.float().cpu().numpy()
-        text, decoder = encoded.text, None
+        text, parts, decoder = encoded.text, encoded.parts, None
         if encoded.decoder is not None:
             begin, places = said[0][0].start, encoded.decoder
             text = encoded.text[: begin - 1]
+            parts = tuple(part for part in parts if part.end < begin)  # not that of the completion
             moved = (
                 replace(t, index=t.index - places, start=t.start - begin, end=t.end - begin)
                 for t in encoded.tokens[places:]
@@ -94,7 +95,7 @@ class Setting:
             ledger=replace(ledger, special=on_special(encoded, relevance)),
             audit=summary(explained),
             versions=versions(),
-            parts=encoded.parts,
+            parts=parts,
             layers=None if layers is None else layers.float().cpu().numpy(),
             heads=None if heads is None else heads.float().cpu().numpy(),
             decoder=decoder,

@@ -43,6 +43,10 @@ class Reading:
             return encode(text, self.tokenizer)
         return encode_pair(text, context, self.tokenizer, ("text", "context"))
 
+    def ready(self, encoded: Encoded) -> Encoded:
+        """What the model is called with, for a text that is encoded."""
+        return encoded
+
     def choices(self, encoded: Encoded) -> Choices:
         """What the model chooses from."""
         return Labels({int(number): label for number, label in self.model.config.id2label.items()})
@@ -182,8 +186,8 @@ class NextToken(MaskedToken):
 class Output(NextToken):
     """An encoder-decoder that writes: the output that predicts what the decoder says next, at first what it begins with."""
 
-    def encode(self, text: str, context: str | None) -> Encoded:
-        return begun(super().encode(text, context), self.start, self.tokenizer)
+    def ready(self, encoded: Encoded) -> Encoded:
+        return begun(encoded, self.start, self.tokenizer)
 
     def extend(self, prompt: Encoded, completion: str) -> Encoded:
         """What the decoder says, tokenised as a text of its own (in the target's language, where there are two)."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lxtlike.errors import InputError
+from lxtlike.rules.primitives import Book, wide
 
 
 def input_embedding(model: Any) -> nn.Module:
@@ -84,3 +86,40 @@ def _is_transposed(looked_up: Tensor, ids: Tensor) -> bool:
     if looked_up.shape == ids.shape:
         return ids.shape[0] == ids.shape[1] > 1 and torch.equal(looked_up, ids.T) and not torch.equal(ids, ids.T)
     return looked_up.shape == ids.T.shape
+
+
+@dataclass(frozen=True)
+class TokenPlaces:
+    """Where the relevance of tokens is read.
+
+    Attributes:
+        leaves: what was looked up, in the order of `embedding_leaves`.
+        speaks: the last one is of a decoder's own tokens.
+        repeats: the last one is of the same text, one place further right behind a start token, as a decoder reads it in
+            a classifier.
+    """
+
+    leaves: Sequence[Tensor]
+    speaks: bool
+    repeats: bool
+
+    @classmethod
+    def of(cls, model: Any, leaves: Sequence[Tensor], inputs: Mapping[str, Any], book: Book) -> TokenPlaces:
+        """For a model that was called with these inputs; what a start token keeps is booked as a bias."""
+        speaks = "decoder_input_ids" in inputs
+        repeats = not speaks and len(leaves) > 1 and decoder_embedding(model) is not None
+        if repeats:
+            start = leaves[-1].detach()[:, :1]
+            book.absorb("biases", leaves[-1], lambda c: wide(start) * wide(c[:, :1]))
+        return cls(leaves, speaks, repeats)
+
+    def sums(self, products: Iterator[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Relevance of the tokens [B, T], and of a decoder's own [B, D].
+
+        Args:
+            products: the relevance of each leaf, in its own shape.
+        """
+        relevance, *others = [next(products).sum(-1) for _ in self.leaves]
+        if self.repeats:
+            relevance[:, :-1] += others[-1][:, 1:].to(relevance)
+        return relevance, others[-1].to(relevance) if self.speaks else None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lxtlike.composites import Composite
 from lxtlike.errors import InputError, LxtlikeError, NumericalError
 from lxtlike.ledger import Ledger
-from lxtlike.methods.leaves import decoder_embedding, embedding_leaves
+from lxtlike.methods.leaves import TokenPlaces, embedding_leaves
 from lxtlike.methods.views import NO_VIEWS, ViewPlaces, Views, layer_runs
 from lxtlike.propagation import Audit, propagate
 from lxtlike.propagation.surroundings import frozen, owned
@@ -109,16 +109,11 @@ def lrp(
         _check(not bool(rows.isnan().any()), "the model's output is NaN")
         if plain is not None:
             audit.compare(plain, rows)
-        says = "decoder_input_ids" in inputs
-        # The decoder looks up last. That of a classifier reads the same text one place further right, behind a start token.
-        again = not says and len(leaves) > 1 and decoder_embedding(model) is not None
-        if again and views.layers:
+        tokens = TokenPlaces.of(model, leaves, inputs, audit.book)
+        if tokens.repeats and views.layers:
             raise InputError(
                 "layers are not read of a classifier whose decoder reads the text again, one place further on: leave them out"
             )
-        if again:
-            start = leaves[-1].detach()[:, :1]
-            audit.book.absorb("biases", leaves[-1], lambda c: wide(start) * wide(c[:, :1]))
         places = ViewPlaces.of(model, runs, views, leaves[0].shape[:2])
         wanted = [*leaves, *places.tensors]
         found = []
@@ -128,14 +123,11 @@ def lrp(
             values = scalar(rows.view_as(rows), audit.book)
             _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
             products = _relevance(values, wanted, audit, scales, number < len(scalars))
-            relevance, *others = [next(products).sum(-1) for _ in leaves]
-            if again:
-                relevance[:, :-1] += others[-1][:, 1:].to(relevance)
-            decoder = others[-1].to(relevance) if says else None
-            tokens = relevance if decoder is None else torch.cat([relevance, decoder], 1)
-            _check(bool(tokens.isfinite().all()), "the relevance is NaN or infinite")
+            relevance, decoder = tokens.sums(products)
+            whole = relevance if decoder is None else torch.cat([relevance, decoder], 1)
+            _check(bool(whole.isfinite().all()), "the relevance is NaN or infinite")
             values = values.detach()
-            ledgers = tuple(audit.ledger(values[item], tokens[item], item=item) for item in range(len(values)))
+            ledgers = tuple(audit.ledger(values[item], whole[item], item=item) for item in range(len(values)))
             viewed = places.sums(products, relevance)
             found.append(Explained(relevance, values, rows.detach(), ledgers, audit, *viewed, decoder))
             if progress is not None:
