@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny_tokenizers
 import torch
+import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -214,9 +215,19 @@ def numbers() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w0", pad_token="w0")
 
 
+OLDEST = {
+    "jamba": "it generates with kernels for CUDA only",
+    "recurrent_gemma": "its own cache, on by default, is another computation",
+    "zamba2": "its own generate fails",
+}
+"""What the oldest transformers does otherwise."""
+
+
 @pytest.mark.parametrize("kind", [*OTHERS, *STATEFUL])
 def test_the_explained_logits_are_those_that_the_model_generated_with(kind: str) -> None:
     """A model that carries a state from token to token says the same over the whole text at once."""
+    if transformers.__version__.startswith("5.0.") and kind in OLDEST:
+        pytest.xfail(OLDEST[kind])
     explainer = Explainer(random_model(kind), numbers())
     prompt = "w21 w22 w23 w24 w25 w26 w27"
     expected, logits = plain(explainer, prompt, max_new_tokens=6)

@@ -195,8 +195,10 @@ def test_anything_anywhere(path: Path, data: st.DataObject, odd: Any, tmp_path: 
         holder[last] = odd
     found = judged(tmp_path / "a", json.dumps(changed).encode())
     text = json.dumps(changed)
-    crafted = save({}, {"lxtlike": text, "sha256": tensors._digest(text, {})}) if "\\ud800" not in text else b""
-    assert judged(tmp_path / "a", crafted) == found or not crafted
+    if "\\ud800" not in text:
+        extra = {"extra": np.zeros(1, np.float32)}  # old versions of safetensors cannot write none
+        made = save(extra, {"lxtlike": text, "sha256": tensors._digest(text, extra)})
+        assert judged(tmp_path / "a", made) == found
 
 
 def crafted(arrays: dict[str, Any], **metadata: str) -> bytes:
