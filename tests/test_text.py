@@ -286,3 +286,12 @@ def test_words_and_sentences_hold_every_token_once(kind: str, text: str) -> None
             assert indices or (
                 number is not None and said.isdisjoint(range(segments[number].start, segments[number].end))
             )
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u0085", "\u2028", "\u3000"])
+def test_spaces_of_several_bytes_are_characters_too(space: str) -> None:
+    """A tokenizer without offsets tells only what bytes say together: a no-break space must not take the next letter's place."""
+    for text in (space, f"a{space}b", f"a{space}{space}b {space}"):
+        tokens = [token for token in encode(text, tokenizer("byt5")).tokens if not token.special]
+        characters = dict.fromkeys((token.start, token.text) for token in tokens)
+        assert "".join(said for _, said in characters) == text

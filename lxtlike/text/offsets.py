@@ -104,21 +104,23 @@ def _locate(text: str, decode: _Decoder, fold: Callable[[str], str]) -> list[Spa
     spans: list[Span | None] = [None] * len(decode.ids)
     index = at = end = 0  # reached among the tokens, in `target`, in `text`
     while index < len(spans):
-        alone = decode.said(index, index + 1)
-        if alone and not key(alone):  # whitespace, or a mark that folding drops
-            if text.startswith(alone, end):
-                spans[index] = (end, end + len(alone))
-                end += len(alone)
-            index += 1
-            continue
+        blank = False
         for count in range(1, min(_PARTS, len(spans) - index) + 1):
-            wanted = key(decode.said(index, index + count))
-            if wanted and target.startswith(wanted, at):
+            piece = decode.said(index, index + count)
+            wanted = key(piece)
+            blank = bool(piece) and not wanted  # whitespace, or a mark that folding drops
+            if blank or (wanted and target.startswith(wanted, at)):
                 place = at
                 break
         else:
-            count, wanted = 1, key(alone)
+            count, wanted = 1, key(decode.said(index, index + 1))
             place = target.find(wanted, at, at + _REACH + len(wanted)) if wanted else -1
+        if blank:
+            if text.startswith(piece, end):
+                spans[index : index + count] = [(end, end + len(piece))] * count
+                end += len(piece)
+            index += count
+            continue
         if place >= 0:
             at = place + len(wanted)
             end = origin[at - 1] + 1
