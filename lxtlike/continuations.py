@@ -1,6 +1,7 @@
 """Continuations of a text: one explained as a whole in one backward pass, or token by token with one for each.
 
-Rows that predict the continuation come from one forward pass over text and continuation together (method, section 5).
+Rows that predict the continuation come from a forward pass over text and continuation together (method, section 5), which
+as many outputs share as memory shall hold rows of logits for.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ def padding_matters(setting: Setting, reading: Reading, batch: Sequence[Encoded]
         places = [reading.place(encoded, target.position) for encoded in texts]
         inputs = model_inputs(texts, setting.model, setting.tokenizer, reading.kept(places))
         with owned(setting.model), frozen(setting.model), torch.no_grad():
-            rows.append(wide(reading.rows(setting.model(**inputs), places, texts)[0]))
-    alone, padded = rows
-    rounding = max(PADDED, 16 * torch.finfo(setting.model.dtype).eps)
+            rows.append(reading.rows(setting.model(**inputs), places, texts)[0])
+    alone, padded = map(wide, rows)
+    rounding = max(PADDED, 16 * torch.finfo(rows[0].dtype).eps)  # of the output: weights may be integers
     return bool((alone - padded).abs().max() > rounding * alone.abs().max())
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from render import examples
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
@@ -265,3 +266,8 @@ def test_only_the_header_of_a_model_is_read(tmp_path: Path) -> None:
         file.truncate(8_000_000_100)  # sparse: no place on the disk
     with pytest.raises(InputError, match="these safetensors are no result"):
         load(tmp_path / "model.safetensors")
+
+
+def test_safetensors_take_less_than_a_third_of_a_long_generation() -> None:
+    long = GenerationAttribution.from_dict(examples.long_generation(600, 60))
+    assert len(long.to_safetensors()) < len(long.to_json().encode()) / 3
