@@ -13,7 +13,8 @@ from lxtlike.attribution import Attribution, AuditSummary, Candidate, Decoded, R
 from lxtlike.composites import Composite
 from lxtlike.ledger import Ledger
 from lxtlike.methods import Explained, lrp
-from lxtlike.methods.lrp import Read, Scalar
+from lxtlike.methods.lrp import Read
+from lxtlike.methods.passes import Scalar
 from lxtlike.text import Encoded
 from lxtlike.version import versions
 

@@ -73,7 +73,7 @@ class TestScaledTarget:
     """The backward pass of float16 starts from a multiple of the target."""
 
     def scales(self, monkeypatch: pytest.MonkeyPatch, *scales: float) -> None:
-        monkeypatch.setitem(sys.modules["lxtlike.methods.lrp"].SCALES, torch.float16, scales)
+        monkeypatch.setitem(sys.modules["lxtlike.methods.passes"].SCALES, torch.float16, scales)
 
     def test_small_coefficients_are_not_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Hidden states up to 10^4 make coefficients that float16 has no normal numbers for."""

@@ -1,7 +1,18 @@
 """Attribution methods: model, inputs and target in, relevance per token out."""
 
+from lxtlike.methods.inputs import ExplainedInput, input_lrp
 from lxtlike.methods.leaves import embedding_leaves, input_embedding
-from lxtlike.methods.lrp import Explained, Progress, lrp
+from lxtlike.methods.lrp import Explained, lrp
+from lxtlike.methods.passes import Progress
 from lxtlike.methods.views import Views
 
-__all__ = ["Explained", "Progress", "Views", "embedding_leaves", "input_embedding", "lrp"]
+__all__ = [
+    "Explained",
+    "ExplainedInput",
+    "Progress",
+    "Views",
+    "embedding_leaves",
+    "input_embedding",
+    "input_lrp",
+    "lrp",
+]

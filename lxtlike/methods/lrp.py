@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,27 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from lxtlike.composites import Composite
-from lxtlike.errors import InputError, LxtlikeError, NumericalError
+from lxtlike.errors import InputError
 from lxtlike.ledger import Ledger
 from lxtlike.methods.leaves import TokenPlaces, embedding_leaves
+from lxtlike.methods.passes import Progress, Scalar, backward_passes, check
 from lxtlike.methods.views import NO_VIEWS, ViewPlaces, Views, layer_runs
 from lxtlike.propagation import Audit, propagate
 from lxtlike.propagation.surroundings import frozen, owned
-from lxtlike.rules.primitives import Book, wide
 from lxtlike.text import Encoded
 
-Scalar = Callable[[Tensor, Book], Tensor]
 Read = Callable[[Any], Tensor]
-Progress = Callable[[int, int], None]
-"""Called with how many are done and how many there are; what it raises ends the work, and the model is as it was."""
-
-
-SCALES: dict[torch.dtype, tuple[float, ...]] = {torch.float16: (256.0, 1.0, 1 / 256)}
-"""By what the target is multiplied for the backward pass, which is linear in it; divided by again in every read-out.
-
-Coefficients are far below 1 where hidden states are large or tokens many, and float16 has no normal numbers below 6e-5. Where
-they are large the second or third one serves.
-"""
 
 
 @dataclass(frozen=True)
@@ -85,8 +74,7 @@ def lrp(
         inputs: keyword arguments of its forward, ``input_ids`` [B, T] among them, and an encoder-decoder's
             ``decoder_input_ids`` [B, D].
         read: outputs -> the rows of logits [R, V] that are explained.
-        scalars: each rows [R, V] and the account book -> F [B]. The items of a batch are independent, so one backward pass
-            of their sum serves all.
+        scalars: each rows [R, V] and the account book -> F [B]; see `backward_passes`.
         compare: run a plain forward first and measure the patched one's deviation from it.
         checkpointing: see `propagate`.
         views: what is read besides the relevance of the tokens.
@@ -106,7 +94,6 @@ def lrp(
         with embedding_leaves(model, inputs["input_ids"]) as leaves, layer_runs(model, views) as runs:
             audit.book.items = len(inputs["input_ids"])
             rows = read(model(**inputs))
-        _check(not bool(rows.isnan().any()), "the model's output is NaN")
         if plain is not None:
             audit.compare(plain, rows)
         tokens = TokenPlaces.of(model, leaves, inputs, audit.book)
@@ -117,49 +104,12 @@ def lrp(
         places = ViewPlaces.of(model, runs, views, leaves[0].shape[:2])
         wanted = [*leaves, *places.tensors]
         found = []
-        scales = SCALES.get(rows.dtype) or SCALES.get(leaves[0].dtype, (1.0,))
-        for number, scalar in enumerate(scalars, start=1):
-            # Hooks of one target's scalar must not see the passes of another: each gets rows of its own.
-            values = scalar(rows.view_as(rows), audit.book)
-            _check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
-            products = _relevance(values, wanted, audit, scales, number < len(scalars))
-            relevance, decoder = tokens.sums(products)
+        for backward in backward_passes(rows, scalars, wanted, audit, progress):
+            relevance, decoder = tokens.sums(backward.relevance)
             whole = relevance if decoder is None else torch.cat([relevance, decoder], 1)
-            _check(bool(whole.isfinite().all()), "the relevance is NaN or infinite")
-            values = values.detach()
+            check(bool(whole.isfinite().all()), "the relevance is NaN or infinite")
+            values = backward.values
             ledgers = tuple(audit.ledger(values[item], whole[item], item=item) for item in range(len(values)))
-            viewed = places.sums(products, relevance)
+            viewed = places.sums(backward.relevance, relevance)
             found.append(Explained(relevance, values, rows.detach(), ledgers, audit, *viewed, decoder))
-            if progress is not None:
-                progress(number, len(scalars))
     return found
-
-
-def _relevance(
-    values: Tensor, wanted: Sequence[Tensor], audit: Audit, scales: Sequence[float], again: bool
-) -> Iterator[Tensor]:
-    """Relevance ``x c`` of each tensor wanted, in its own shape and in float32 or wider, one after another.
-
-    The target is multiplied by the first of the scales at which no coefficient overflows, and they are divided by it.
-    """
-    if not values.requires_grad:
-        raise LxtlikeError(
-            "nothing leads back from the target to the input: an operation on the way has no derivative (a kernel for quantised "
-            "activations, code under `no_grad`); explain the model without it"
-        )
-    for scale in scales:
-        last = scale == scales[-1]
-        audit.book.scale = scale
-        found = torch.autograd.grad(
-            values.sum() * scale, wanted, retain_graph=again or not last, materialize_grads=True, allow_unused=True
-        )
-        if last or all(bool(c.isfinite().all()) for c in found):
-            break
-    return (wide(x.detach()) * (wide(c) / scale) for x, c in zip(wanted, found, strict=True))
-
-
-def _check(fine: bool, what: str) -> None:
-    if not fine:
-        raise NumericalError(
-            f"{what}: the model overflows on this input, or its weights are damaged; try dtype float32"
-        )

@@ -16,6 +16,7 @@ from lxtlike.propagation.book import AccountBook
 from lxtlike.propagation.layers import Layers
 from lxtlike.propagation.report import AND, Check, report
 from lxtlike.rules.call import tensors
+from lxtlike.rules.primitives import wide
 
 _COVERED = "lxtlike.covered"
 
@@ -62,6 +63,10 @@ class Audit:
         """Operations without a rule whose result reached the target, and places where relevance ends without an account."""
         ends = dict.fromkeys(finding for finding, (reached, explained) in self._ends if reached and not explained)
         return [*(finding for finding, reached in self._suspects.items() if reached), *ends]
+
+    def relevance(self, x: Tensor, coefficient: Tensor) -> Tensor:
+        """Relevance ``x c`` of a tensor, in its own shape and in float32 or wider, from the coefficient of the latest pass."""
+        return wide(x.detach()) * (wide(coefficient) / self.book.scale)
 
     @overload
     def ledger(
