@@ -1,4 +1,4 @@
-"""Composites: immutable tables that say which rule each family of operations gets.
+"""Composites: immutable tables that say which rule each family of operations gets, and which some layers get instead.
 
 A composite is data. `Composite.parse("epsilon:epsilon=0.01")` reads a name with overrides, a path to a YAML file, or passes a
 `Composite` through; `composite | {"softmax": "constant"}` makes another one. The built-in ones are the YAML files in `configs/`.
@@ -6,34 +6,22 @@ A composite is data. `Composite.parse("epsilon:epsilon=0.01")` reads a name with
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import yaml
 
+from lxtlike.assignment import CONDITIONS, Assignment, Parameter, Rule, check_choice, parameters_of
 from lxtlike.errors import InputError
 from lxtlike.rules import RULES, RuleFunction
 
 _PACKAGE = Path(__file__).parent
 CONFIGS = next(p for p in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if p.is_dir())
 """Folder of the built-in composites: inside an installed package, beside it in a checkout."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """The name of a rule with its parameters, as a composite's table holds it."""
-
-    name: str
-    parameters: Mapping[str, float] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.name + "".join(f" {key}={value:g}" for key, value in self.parameters.items())
 
 
 @dataclass(frozen=True)
@@ -44,6 +32,7 @@ class Composite:
         name: what results call it.
         summary: one line on what it is and where it was published.
         rules: family (a key of `lxtlike.rules.RULES`) -> rule.
+        layers: rules for some layers only; where several apply, the last one does.
         operations: functions that this composite knows beside the built-in ones -> their family.
         atoms: module classes whose inside is not looked at -> their family: "activation" or "gate" for an elementwise
             function, "linear" for a layer with a kernel of its own (its `bias`, if any, is what it adds).
@@ -55,32 +44,17 @@ class Composite:
     name: str
     summary: str = ""
     rules: Mapping[str, Rule] = field(default_factory=dict)
+    layers: tuple[Assignment, ...] = ()
     operations: Mapping[Callable[..., Any], str] = field(default_factory=dict)
     atoms: Mapping[type, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for family, rule in self.rules.items():
-            _check_choice("family of operations", family, RULES)
-            _check_choice(f"rule for {family!r}", rule.name, RULES[family])
-            allowed = [p for p in inspect.signature(RULES[family][rule.name]).parameters if p != "call"]
-            for key, value in rule.parameters.items():
-                _check_choice(f"parameter of rule {rule.name!r}", key, allowed)
-                if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-                    raise InputError(f"parameter {key!r} of rule {rule.name!r} must be a number >= 0, not {value!r}")
+            rule.check(family)
         for family in {*self.operations.values(), *self.atoms.values()}:
-            _check_choice("family of operations", family, RULES)
+            check_choice("family of operations", family, RULES)
         for name in ("rules", "operations", "atoms"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-
-    @cached_property
-    def functions(self) -> Mapping[str, RuleFunction]:
-        """Family -> the rule's function with its parameters bound."""
-        return {
-            family: partial(RULES[family][rule.name], **rule.parameters)
-            if rule.parameters
-            else RULES[family][rule.name]
-            for family, rule in self.rules.items()
-        }
 
     def __or__(self, changes: Mapping[Any, Any]) -> Composite:
         """The composite with other entries.
@@ -91,7 +65,7 @@ class Composite:
         rules, operations, atoms = dict(self.rules), dict(self.operations), dict(self.atoms)
         for key, value in changes.items():
             if isinstance(key, str):
-                rules[key] = value if isinstance(value, Rule) else _rule(key, value)
+                rules[key] = Rule.of(key, value)
             elif isinstance(key, type):
                 atoms[key] = value
             elif callable(key):
@@ -100,22 +74,46 @@ class Composite:
                 raise InputError(f"{key!r} is neither a family of operations, nor a function, nor a module class")
         return replace(self, rules=rules, operations=operations, atoms=atoms)
 
+    def where(self, rules: Mapping[str, Any], **conditions: Any) -> Composite:
+        """The composite with other rules for some layers: ``composite.where({"linear": "flat"}, first=True)``.
+
+        Args:
+            rules: family -> rule's name, mapping with the key 'rule', or `Rule`.
+            conditions: those of `Assignment`: name, type, depth, first.
+        """
+        return replace(self, layers=(*self.layers, Assignment.of(rules, conditions)))
+
+    def bounded(self, low: Parameter, high: Parameter) -> Composite:
+        """The composite with these bounds in every box rule that has none: numbers, or one for each channel."""
+
+        def set_in(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+            bounds = {"low": low, "high": high}
+            return {
+                family: replace(rule, parameters={**bounds, **rule.parameters}) if rule.name == "box" else rule
+                for family, rule in rules.items()
+            }
+
+        layers = tuple(replace(one, rules=set_in(one.rules)) for one in self.layers)
+        return replace(self, rules=set_in(self.rules), layers=layers)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (self.name, self.summary, dict(self.rules), dict(self.operations), dict(self.atoms))
+        fields = (self.name, self.summary, dict(self.rules), self.layers, dict(self.operations), dict(self.atoms))
         return Composite, fields
 
     def to_yaml(self) -> str:
         """The table as YAML that `Composite.parse` reads (functions and classes added in Python are not in it)."""
-        rules = {
-            family: {"rule": rule.name, **rule.parameters} if rule.parameters else rule.name
-            for family, rule in self.rules.items()
-        }
-        text: str = yaml.safe_dump({"name": self.name, "summary": self.summary, "rules": rules}, sort_keys=False)
+        table: dict[str, Any] = {"name": self.name, "summary": self.summary}
+        table["rules"] = {family: rule.to_yaml() for family, rule in self.rules.items()}
+        if self.layers:
+            table["layers"] = [assignment.to_yaml() for assignment in self.layers]
+        text: str = yaml.safe_dump(table, sort_keys=False)
         return text
 
     @classmethod
     def parse(cls, composite: str | Path | Composite) -> Composite:
         """A composite from a name, ``name:parameter=value,...``, a path to a YAML file, or itself.
+
+        A parameter is set on every rule that has it, or on those of one family: ``gamma:convolution.gamma=0.5``.
 
         Raises:
             InputError: for an unknown name, parameter or file, or a file with a wrong key.
@@ -128,30 +126,57 @@ class Composite:
         name, _, overrides = text.partition(":")
         if name == "default":
             name = "attnlrp"
-        _check_choice("composite", name, COMPOSITES, hint="or the path of a .yaml file")
+        check_choice("composite", name, COMPOSITES, hint="or the path of a .yaml file")
         return _overridden(COMPOSITES[name], overrides)
+
+
+def bound(family: str, rule: Rule) -> RuleFunction:
+    """A rule's function with its parameters bound."""
+    found = RULES[family][rule.name]
+    return partial(found, **rule.parameters) if rule.parameters else found
 
 
 def _overridden(composite: Composite, overrides: str) -> Composite:
     """`composite` with ``key=value,...`` set on every rule that has a parameter of this name."""
     for assignment in filter(None, overrides.split(",")):
-        key, _, value = assignment.partition("=")
-        takers = {
-            family: rule
-            for family, rule in composite.rules.items()
-            if key in inspect.signature(RULES[family][rule.name]).parameters and key != "call"
-        }
-        if not takers:
-            has = sorted({p for rule in composite.rules.values() for p in rule.parameters})
+        given, _, value = assignment.partition("=")
+        family, _, key = given.rpartition(".")
+        if family:
+            check_choice("family of operations", family, RULES)
+        tables = [composite.rules, *(layer.rules for layer in composite.layers)]
+        if not any(_takes(other, rule, family, key) for rules in tables for other, rule in rules.items()):
+            has = sorted(
+                {p for rules in tables for other, rule in rules.items() for p in parameters_of(other, rule.name)}
+            )
             known = f"its parameters are {', '.join(has)}" if has else "it has none"
-            raise InputError(f"composite {composite.name!r} has no parameter {key!r}; {known}")
+            raise InputError(f"composite {composite.name!r} has no parameter {given!r}; {known}")
         try:
             number = float(value)
         except ValueError:
-            raise InputError(f"parameter {key!r} needs a number, as in {composite.name}:{key}=0.1") from None
-        composite |= {f: Rule(r.name, {**r.parameters, key: number}) for f, r in takers.items()}
-        composite = replace(composite, name=f"{composite.name}:{key}={number:g}")
+            raise InputError(f"parameter {given!r} needs a number, as in {composite.name}:{given}=0.1") from None
+
+        def overridden(
+            rules: Mapping[str, Rule], family: str = family, key: str = key, n: float = number
+        ) -> dict[str, Rule]:
+            return {
+                other: Rule(rule.name, {**rule.parameters, key: n}) if _takes(other, rule, family, key) else rule
+                for other, rule in rules.items()
+            }
+
+        composite = replace(
+            composite,
+            name=f"{composite.name}{',' if ':' in composite.name else ':'}{given}={number:g}",
+            rules=overridden(composite.rules),
+            layers=tuple(replace(layer, rules=overridden(layer.rules)) for layer in composite.layers),
+        )
     return composite
+
+
+def _takes(other: str, rule: Rule, family: str, key: str) -> bool:
+    return family in ("", other) and key in parameters_of(other, rule.name)
+
+
+_KEYS = ("name", "summary", "base", "rules", "layers")
 
 
 def _read(path: Path) -> Composite:
@@ -169,37 +194,34 @@ def _read(path: Path) -> Composite:
         raise InputError(f"the composite file {str(path)!r} is not valid YAML: {reason}") from error
     if not isinstance(content, dict):
         raise InputError(
-            f"the composite file {str(path)!r} must be a mapping with the keys name, summary, base, rules."
+            f"the composite file {str(path)!r} must be a mapping with the keys name, summary, base, rules, layers."
         )
     for key in content:
-        _check_choice(f"key in {path.name!r}", key, ("name", "summary", "base", "rules"))
+        check_choice(f"key in {path.name!r}", key, _KEYS)
     rules = content.get("rules") or {}
     if not isinstance(rules, dict):
         raise InputError(f"'rules' in {path.name!r} must be a mapping from families of operations to rules")
     base = content.get("base")
     start = _read(CONFIGS / f"{base}.yaml") if base in _built_in() else Composite("")
     if base is not None and base not in _built_in():
-        _check_choice(f"base in {path.name!r}", base, _built_in())
-    composite = start | {family: _rule(family, rule) for family, rule in rules.items()}
+        check_choice(f"base in {path.name!r}", base, _built_in())
+    composite = start | rules
+    for entry in _entries(content.get("layers"), path):
+        composite = composite.where(entry.pop("rules", None), **entry)
     return replace(composite, name=str(content.get("name") or path.stem), summary=str(content.get("summary") or ""))
 
 
-def _rule(family: Any, value: Any) -> Rule:
-    if isinstance(value, str):
-        return Rule(value)
-    if isinstance(value, dict) and isinstance(value.get("rule"), str):
-        return Rule(value["rule"], {key: v for key, v in value.items() if key != "rule"})
-    raise InputError(f"the rule for {family!r} must be a name or a mapping with the key 'rule', not {value!r}")
-
-
-def _check_choice(what: str, value: Any, allowed: Iterable[str], hint: str = "") -> None:
-    names = list(allowed)
-    if value in names:
-        return
-    near = difflib.get_close_matches(str(value), names, 1)
-    question = f" did you mean {near[0]!r}?" if near else ""
-    choices = ", ".join([*names, hint] if hint else names) or "none"
-    raise InputError(f"unknown {what} {value!r};{question} choose from: {choices}")
+def _entries(layers: Any, path: Path) -> list[dict[str, Any]]:
+    if layers is None:
+        return []
+    if not isinstance(layers, list) or not all(isinstance(entry, dict) for entry in layers):
+        raise InputError(
+            f"'layers' in {path.name!r} must be a list of mappings with 'rules' and name, type, depth or first"
+        )
+    for entry in layers:
+        for key in entry:
+            check_choice(f"key of 'layers' in {path.name!r}", key, ("rules", *CONDITIONS))
+    return [dict(entry) for entry in layers]
 
 
 def _built_in() -> list[str]:

@@ -65,8 +65,11 @@ class Audit:
         return [*(finding for finding, reached in self._suspects.items() if reached), *ends]
 
     def relevance(self, x: Tensor, coefficient: Tensor) -> Tensor:
-        """Relevance ``x c`` of a tensor, in its own shape and in float32 or wider, from the coefficient of the latest pass."""
-        return wide(x.detach()) * (wide(coefficient) / self.book.scale)
+        """Relevance of a tensor, in its own shape and in float32 or wider, from its coefficient in the latest backward pass.
+
+        That is ``x c``, and what the rules for first layers (flat, w^2, box) have given an input beside it.
+        """
+        return wide(x.detach()) * (wide(coefficient) / self.book.scale) + self.book.deposited(x)
 
     @overload
     def ledger(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, MutableMapping
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from lxtlike.rules.primitives import Measure
+from lxtlike.rules.first import read_from
+from lxtlike.rules.primitives import Measure, wide
 
 ARRIVES, PASSES = CROSSINGS = ("arrives", "passes")
 """Written beside the accounts: what comes to a place at its outputs, and what it hands on at its inputs."""
@@ -32,6 +35,8 @@ class AccountBook:
         self._pass: int | None = None
         self._per_item: dict[Entry, Tensor] = {}
         self._shared: dict[Entry, Tensor] = {}
+        self._deposits: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
+        self._moving = False
 
     def absorb(self, account: str, output: Tensor, measure: Measure) -> None:
         """See `lxtlike.rules.primitives.Book`."""
@@ -39,11 +44,38 @@ class AccountBook:
             entry = (self.place, account)
             output.register_hook(lambda c: self.write(measure(c), entry))  # type: ignore[no-untyped-call]
 
+    def deposit(self, x: Tensor) -> Callable[[Tensor], None]:
+        """See `lxtlike.rules.primitives.Book`."""
+        leaf, entry = read_from(x), (self.place, PASSES)
+        if leaf is None:
+            raise ValueError("relevance is deposited at inputs only")
+
+        def put(relevance: Tensor) -> None:
+            self.write(relevance, entry)
+            if leaf is not x:
+                self._moving = True  # what this pass back to the leaf meets is no account's
+                try:
+                    (relevance,) = torch.autograd.grad(x, leaf, relevance.to(x.dtype), retain_graph=True)
+                finally:
+                    self._moving = False
+            before = self._deposits.get(leaf)
+            self._deposits[leaf] = wide(relevance) if before is None else before + wide(relevance)
+
+        return put
+
+    def deposited(self, leaf: Tensor) -> Tensor | float:
+        """Relevance that the latest backward pass has deposited at an input; divided by `scale`."""
+        found = self._deposits.get(leaf)
+        return 0.0 if found is None else found / self.scale
+
     def write(self, measured: Tensor, *entries: Entry) -> None:
         """Add relevance that the backward pass has just measured, a tensor as `Measure` gives it."""
+        if self._moving:
+            return
         number = torch._C._current_graph_task_id()
         if number != self._pass:
             self._pass, self._per_item, self._shared = number, {}, {}
+            self._deposits.clear()
         dtype = torch.float32 if measured.device.type == "mps" else torch.float64
         rows = measured.shape[0] if measured.dim() else 0
         if rows and rows % self.items == 0:

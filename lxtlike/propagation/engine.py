@@ -80,7 +80,7 @@ def propagate(
         )
     layers, apart = recompute.find(model, checkpointing), layers_of(model) if by_layer else {}
     audit = Audit(model, table.name, trace=trace)
-    mode = RuleMode(table, audit, fast=fast, unknown=unknown, by_layer=by_layer)
+    mode = RuleMode(model, table, audit, fast=fast, unknown=unknown, by_layer=by_layer)
     here, alive = Here(), [True]
     with ExitStack() as stack:
         stack.enter_context(owned(model))

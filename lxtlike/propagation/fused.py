@@ -27,6 +27,8 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
     """The RMS norms of a model, each with what runs in place of its forward."""
     if "norm" not in composite.rules or composite.rules["norm"].name != "constant":
         return
+    if any("norm" in assignment.rules for assignment in composite.layers):
+        return
     for module in model.modules():
         if isinstance(module, nn.RMSNorm) or _epsilon(module) is None:
             continue  # torch's own is one operation already

@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lxtlike.composites import Composite
+from lxtlike.propagation.assigned import AssignedRules
 from lxtlike.propagation.audit import Audit
 from lxtlike.propagation.layers import Layers
 from lxtlike.rules import OPERATIONS, RuleFunction
-from lxtlike.rules.call import Call, Function, Operation, tensors
+from lxtlike.rules.call import Call, Function, Layered, Operation, tensors
 from lxtlike.rules.linear import constant_operands
 
 _REMEDY = "add it to the composite in one line, `composite | {{function: family}}`, if it is {families}."
@@ -39,17 +40,25 @@ class RuleMode(TorchFunctionMode):
     """
 
     def __init__(
-        self, composite: Composite, audit: Audit, *, fast: bool, unknown: str | None, by_layer: bool = False
+        self,
+        model: nn.Module,
+        composite: Composite,
+        audit: Audit,
+        *,
+        fast: bool,
+        unknown: str | None,
+        by_layer: bool = False,
     ) -> None:
         super().__init__()
-        self.rules = composite.functions
-        self.names = {family: str(rule) for family, rule in composite.rules.items()}
+        self.rules = AssignedRules(model, composite, audit.running)
+        self.plain = not (composite.rules or composite.layers)
         self.own = {function: Operation(_name(function), family) for function, family in composite.operations.items()}
         self.audit = audit
         self.fast = fast
         # The empty composite promises plain gradients for everything, so nothing is unknown to it.
-        self.unknown = unknown or (None if composite.rules else "structure")
+        self.unknown = unknown or ("structure" if self.plain else None)
         self.activated: Any = WeakTensorKeyDictionary()
+        self.layered: Any = WeakTensorKeyDictionary()
         self.lookups: Any = WeakTensorKeyDictionary()
         self.cut: Any = WeakTensorKeyDictionary()
         self._cutting = False
@@ -90,7 +99,7 @@ class RuleMode(TorchFunctionMode):
         return self.layers.made(run(func, args, kwargs, operation))
 
     def _run(self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], operation: Operation | None) -> Any:
-        if func in COMPOUNDS and self.rules:
+        if func in COMPOUNDS and not self.plain:
             with self:
                 return COMPOUNDS[func](*args, **kwargs)
         if operation is None:
@@ -152,6 +161,7 @@ class RuleMode(TorchFunctionMode):
             operation,
             self.audit.book,
             self.activated,
+            self.layered,
             lambda t: t in self.lookups or (t._base is not None and t._base in self.lookups),
             self.audit.running,
             self.fast,
@@ -163,12 +173,17 @@ class RuleMode(TorchFunctionMode):
             outplace = call.having(inplace=False)
             return call.args[0].copy_(self.apply(outplace))
         family = call.family
-        rule = self.rules.get(family)
-        self.audit.note(call.operation.name, f"{family}: {self.names.get(family, 'gradient')}{lane and f' ({lane})'}")
-        if rule is None:
+        chosen = self.rules.rule(family, call)
+        label = chosen.label if chosen else "gradient"
+        self.audit.note(call.operation.name, f"{family}: {label}{lane and f' ({lane})'}")
+        if chosen is None:
             return call.run()
+        rule = chosen.function
         if call.operation.outplace is None or family == "structure":
-            return rule(call)
+            result = rule(call)
+            if self.rules.merges and family in ("linear", "convolution"):
+                self.layered[result] = Layered(call, rule, result._version)
+            return result
         if family == "additive" and not constant_operands(call):
             return call.run()
         return self._inplace(call, call.operation.outplace, rule)

@@ -10,27 +10,39 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lxtlike.rules import attention, linear, nonlinear, norm, product, signed
+from lxtlike.rules import attention, batch_norm, first, linear, nonlinear, norm, product, signed
 from lxtlike.rules.call import Operation
 from lxtlike.rules.operations import OPERATIONS
 
 RuleFunction = Callable[..., Any]
+
+_LAYERS: Mapping[str, RuleFunction] = {
+    "gradient": linear.gradient,
+    "epsilon": linear.epsilon,
+    "gamma": signed.gamma,
+    "generalized-gamma": signed.generalized_gamma,
+    "alpha-beta": signed.alpha_beta,
+    "w-squared": first.w_squared,
+    "flat": first.flat,
+    "box": first.box,
+}
 
 RULES: Mapping[str, Mapping[str, RuleFunction]] = MappingProxyType(
     {
         "structure": {"gradient": linear.structure},
         "dropout": {"off": linear.dropped},
         "additive": {"gradient": linear.additive},
-        "linear": {
-            "gradient": linear.gradient,
-            "epsilon": linear.epsilon,
-            "gamma": signed.gamma,
-            "generalized-gamma": signed.generalized_gamma,
-            "alpha-beta": signed.alpha_beta,
-        },
+        "linear": _LAYERS,
+        "convolution": _LAYERS,
         "activation": {"identity": nonlinear.identity, "gradient": linear.expanded},
         "gate": {"constant": nonlinear.constant, "gradient": linear.expanded},
         "norm": {"constant": norm.constant_scale, "gradient": linear.expanded},
+        "batch-norm": {
+            "constant": norm.constant_scale,
+            "merged": batch_norm.merged,
+            "pass": batch_norm.passed,
+            "gradient": linear.expanded,
+        },
         "product": {"uniform": product.uniform, "gradient": linear.expanded},
         "gated-product": {"uniform": product.gated_uniform, "constant": product.gated_constant},
         "division": {"constant": product.constant_denominator, "gradient": linear.expanded},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -81,12 +81,22 @@ class Activated:
 
 
 @dataclass(frozen=True)
+class Layered:
+    """What is remembered of the output of a layer: its call, its rule, and the output's version when it ran."""
+
+    call: Call
+    rule: Function
+    version: int
+
+
+@dataclass(frozen=True)
 class Call:
     """A call of `function` with at least one tracked tensor among its arguments.
 
     Attributes:
         book: where absorbed relevance is written.
         activated: the outputs of activations that are still alive: what tells a gated product from any other product.
+        layers: the outputs of convolution and linear layers that a batch norm may follow.
         looked_up: tells whether a tensor is what an embedding table handed out, or a view of it.
         running: gives the module whose forward is running; it walks the Python stack, so only rare operations ask.
         fast: whether rules may use forms that keep fewer tensors, with the same numbers.
@@ -98,6 +108,7 @@ class Call:
     operation: Operation
     book: Book
     activated: MutableMapping[Tensor, Activated]
+    layers: MutableMapping[Tensor, Layered] = field(default_factory=dict)
     looked_up: Callable[[Tensor], bool] = lambda _: False
     running: Callable[[], Any] = lambda: None
     fast: bool = True

@@ -52,14 +52,18 @@ def gradient(call: Call) -> Any:
     return output
 
 
-def epsilon(call: Call, *, epsilon: float = 1e-6) -> Any:
-    """LRP-epsilon: plain gradient of ``c * |y| / (|y| + epsilon)`` (Bach et al. 2015; sign(0) = +1)."""
+def epsilon(call: Call, *, epsilon: float = 1e-6, relative: float = 0.0) -> Any:
+    """LRP-epsilon: plain gradient of ``c * |y| / (|y| + epsilon)`` (Bach et al. 2015; sign(0) = +1).
+
+    `relative` adds to epsilon this many times the root mean square of an item's outputs (Montavon et al. 2019, section 10.2).
+    """
     output = gradient(call)
-    if epsilon == 0:
+    if epsilon == 0 and relative == 0:
         return output
     value = output.detach()
     size = wide(value).abs()
-    ratio = torch.where(size == 0, 0.0, size / (size + epsilon)).to(value.dtype)
+    spread = size.square().mean(tuple(range(1, size.dim())), keepdim=True).sqrt() if relative else 0.0
+    ratio = torch.where(size == 0, 0.0, size / (size + epsilon + relative * spread)).to(value.dtype)
     # A tensor of its own: models add residuals to the result in place.
     absorbed = keep(wide(value) * (1 - wide(ratio)))
     result = substitute(value, output, ratio)
@@ -103,7 +107,7 @@ def absorb_addend(call: Call, output: Tensor) -> None:
     beta = call.kwargs.get("beta", 1)
     constant = addend.detach() if beta == 1 else addend.detach() * beta
     output = _unviewed(output)
-    kind = "norm" if call.family == "norm" else "linear"
+    kind = "norm" if call.family in ("norm", "batch-norm") else "linear"
     if constant.dim() <= 1:
         channel = call.operation.channel
         call.book.absorb(f"biases.{kind}", output, lambda c: wide(c).movedim(channel, -1) @ constant.to(wide(c).dtype))

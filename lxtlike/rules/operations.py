@@ -127,7 +127,7 @@ _TABLE: dict[str, Operation] = {
     **{
         f"conv{transposed}{n}d": Operation(
             f"conv{transposed}{n}d",
-            product.linear_or_product,
+            product.convolution_or_product,
             ("input", "weight", "bias"),
             ("input", "weight"),
             "bias",
@@ -186,7 +186,7 @@ _TABLE: dict[str, Operation] = {
     ),
     "batch_norm": Operation(
         "batch_norm",
-        "norm",
+        "batch-norm",
         ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),
         addend="bias",
         channel=1,

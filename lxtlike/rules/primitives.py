@@ -29,6 +29,13 @@ class Book(Protocol):
                 of the size of an activation, it holds by `keep`.
         """
 
+    def deposit(self, x: Tensor) -> Callable[[Tensor], None]:
+        """Where to put the relevance of `x`, an input or entries of one, that is no multiple of its coefficient.
+
+        Called in the forward pass; what it gives is called in the backward pass, with relevance of the shape of `x`. The
+        read-out (`Audit.relevance`) adds it to ``x c``.
+        """
+
 
 class _Scale(torch.autograd.Function):
     @staticmethod
@@ -112,3 +119,9 @@ def times(x: Tensor, factor: float = 1.0) -> Measure:
 def wide(x: Tensor) -> Tensor:
     """`x` in float32, or in float64 if it is float64: the precision of all read-outs."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def stabilized(z: Tensor, epsilon: float) -> Tensor:
+    """``z + epsilon sign(z)`` with sign(0) = +1, for denominators; inf where that is 0, so that nothing goes on."""
+    denominator = torch.where(z >= 0, z + epsilon, z - epsilon)
+    return denominator if epsilon else torch.where(denominator == 0, torch.inf, denominator)

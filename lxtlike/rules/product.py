@@ -22,6 +22,12 @@ def linear_or_product(call: Call) -> str:
     return "product" if count > 1 else "linear" if count == 1 else "additive"
 
 
+def convolution_or_product(call: Call) -> str:
+    """Family of a convolution, as `linear_or_product`."""
+    family = linear_or_product(call)
+    return "convolution" if family == "linear" else family
+
+
 def factor_or_product(call: Call) -> str:
     """Family of an elementwise product: multiplication by a constant keeps the plain gradient."""
     if _tracked_operands(call) < 2:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lxtlike.rules.call import Call, tensors
 from lxtlike.rules.linear import absorb_addend, gradient
-from lxtlike.rules.primitives import keep, substitute, wide
+from lxtlike.rules.primitives import keep, stabilized, substitute, wide
 
 Change = Callable[[Tensor], Tensor]
 
@@ -33,13 +33,13 @@ class _Parts(NamedTuple):
 
 def gamma(call: Call, *, gamma: float = 0.25, epsilon: float = 1e-6) -> Any:
     """LRP-gamma, ``z'_ij = x_i (w_ij + gamma w_ij+)`` (Montavon et al. 2019, section 10.2), for inputs that are not negative."""
-    if not _is_layer(call):
+    if not is_layer(call):
         return gradient(call)
 
     def favour(w: Tensor) -> Tensor:
         return w + gamma * w.clamp(min=0)
 
-    favoured = _changed(call, lambda t: t if t.requires_grad else favour(t), favour)
+    favoured = changed(call, lambda t: t if t.requires_grad else favour(t), favour)
     modified = favoured.run()
     absorb_addend(favoured, modified)
     value = call.quietly()
@@ -51,7 +51,7 @@ def generalized_gamma(call: Call, *, gamma: float = 0.25, epsilon: float = 1e-6)
 
     Equal to `gamma` where inputs are not negative and the output is positive.
     """
-    if not _is_layer(call):
+    if not is_layer(call):
         return gradient(call)
     value, parts = call.quietly(), _parts(call)
     modified = parts.positive + parts.negative + gamma * torch.where(value >= 0, parts.positive, parts.negative)
@@ -63,7 +63,7 @@ def alpha_beta(call: Call, *, alpha: float = 2.0, epsilon: float = 1e-6) -> Any:
 
     ``z_ij+ = x_i+ w_ij+ + x_i- w_ij-``, so inputs may have any sign. With alpha = 1 it is the z+ rule.
     """
-    if not _is_layer(call):
+    if not is_layer(call):
         return gradient(call)
     value, parts = call.quietly(), _parts(call)
     shared = _share(call, value, parts.positive, alpha, epsilon)
@@ -75,7 +75,7 @@ def alpha_beta(call: Call, *, alpha: float = 2.0, epsilon: float = 1e-6) -> Any:
 def _share(call: Call, value: Tensor, modified: Tensor, factor: float, epsilon: float) -> Tensor:
     """``factor * value``, whose relevance goes on in the proportions of the contributions to `modified`."""
     y, z = wide(value), wide(modified.detach())
-    ratio = factor * y / torch.where(z >= 0, z + epsilon, z - epsilon)
+    ratio = factor * y / stabilized(z, epsilon)
     absorbed = keep(factor * y - z * ratio)
     shared = substitute((factor * y).to(value.dtype), modified, ratio.to(value.dtype))
     call.book.absorb("epsilon", shared, lambda c: wide(c) * absorbed())
@@ -85,20 +85,22 @@ def _share(call: Call, value: Tensor, modified: Tensor, factor: float, epsilon: 
 def _parts(call: Call) -> _Parts:
     """``z+ = x+ w+ + x- w- + b+`` and ``z- = x+ w- + x- w+ + b-``."""
     sums = []
-    for side, opposite in ((_above, _below), (_below, _above)):
-        same = _changed(call, partial(_by_kind, _above, side), side)
-        other = _changed(call, partial(_by_kind, _below, opposite), torch.zeros_like)
+    for side, opposite in ((above, below), (below, above)):
+        same = changed(call, partial(_by_kind, above, side), side)
+        other = changed(call, partial(_by_kind, below, opposite), torch.zeros_like)
         output = same.run()
         absorb_addend(same, output)
         sums.append(output + other.run())
     return _Parts(*sums)
 
 
-def _above(t: Tensor) -> Tensor:
+def above(t: Tensor) -> Tensor:
+    """What is above zero; 0 elsewhere."""
     return t.clamp(min=0)
 
 
-def _below(t: Tensor) -> Tensor:
+def below(t: Tensor) -> Tensor:
+    """What is below zero; 0 elsewhere."""
     return t.clamp(max=0)
 
 
@@ -107,17 +109,18 @@ def _by_kind(x: Change, w: Change, t: Tensor) -> Tensor:
     return x(t) if t.requires_grad else w(t)
 
 
-def _changed(call: Call, operand: Change, bias: Change) -> Call:
+def changed(call: Call, operand: Change, bias: Change) -> Call:
     """The call with other operands and another bias; factors of both (`addmm`) are in them, for they may be negative."""
     alpha, beta = (call.kwargs.get(name, 1) for name in ("alpha", "beta"))
-    changed = call.transform_operands(lambda t: operand(t if t.requires_grad or alpha == 1 else t * alpha))
+    other = call.transform_operands(lambda t: operand(t if t.requires_grad or alpha == 1 else t * alpha))
     changes: dict[str, Any] = {name: 1 for name in ("alpha", "beta") if name in call.kwargs}
     name = call.operation.addend
     if name and isinstance(addend := call.get(name), Tensor):
         changes[name] = bias(addend if beta == 1 else addend * beta)
-    return changed.having(**changes)
+    return other.having(**changes)
 
 
-def _is_layer(call: Call) -> bool:
+def is_layer(call: Call) -> bool:
+    """Whether this is a product of one tracked tensor and one constant."""
     operands = [t for t in tensors(*call.operands()) if t.is_floating_point()]
     return len(operands) == 2 and sum(t.requires_grad for t in operands) == 1

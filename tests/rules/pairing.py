@@ -44,6 +44,7 @@ class Measured(NamedTuple):
     coefficients: list[Tensor]
     audit: Audit
     ledger: Ledger
+    relevance: list[Tensor]
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
@@ -71,8 +72,9 @@ def measure(
     tolerance = 1e-12 if dtype.itemsize > 4 else 1e-6 if dtype.itemsize > 2 else 1e-2
     torch.testing.assert_close(output.detach(), plain, rtol=tolerance, atol=1e-12, equal_nan=True)
     filled = [torch.zeros_like(t) if g is None else g for g, t in zip(found, leaves, strict=True)]
-    tokens = sum(float((t.double() * g.double()).sum()) for t, g in zip(tensors, filled, strict=True))
-    return Measured(output.detach(), filled, audit, audit.ledger(top.detach(), tokens))
+    relevance = [audit.relevance(t, g) for t, g in zip(leaves, filled, strict=True)]
+    tokens = sum(float(r.double().sum()) for r in relevance)
+    return Measured(output.detach(), filled, audit, audit.ledger(top.detach(), tokens), relevance)
 
 
 def check(

@@ -12,7 +12,7 @@ import pytest
 import reference as ref
 import torch
 import torch.nn.functional as F
-from pairing import Of, check, layer, normal
+from pairing import Of, assert_same, check, layer, measure, normal
 from reference import Array, Step
 from torch import Tensor, nn
 
@@ -61,6 +61,15 @@ class TestLinear:
         step = ref.linear(X, W, B, C5, epsilon)
         for name in ("F.linear", "addmm, keywords", "conv1d"):
             check(LINEAR[name], step, (X,), C5, f"epsilon:epsilon={epsilon}")
+
+    def test_relative_epsilon(self) -> None:
+        """It is a part of the root mean square of each item's outputs, whatever else is in the batch."""
+        y = X @ W.T + B
+        for item, (x, c) in enumerate(zip(X, C5, strict=True)):
+            step = ref.linear(x[None], W, B, c[None], 0.1 + 0.25 * float(np.sqrt(np.mean(y[item] ** 2))))
+            found = measure(LINEAR["F.linear"], (X,), C5, "epsilon:epsilon=0.1,relative=0.25")
+            assert_same(found.coefficients[0][item : item + 1], step.coefficients[0], "coefficients")
+            assert found.ledger.relative_error < 1e-12
 
     def test_additive(self) -> None:
         check(lambda x: x + TB[:4], ref.add_constant(X, B[:4], C), (X,), C)

@@ -35,7 +35,7 @@ RULES: dict[str, Callable[..., Step]] = {
 
 
 def composite(rule: str, **parameters: float) -> Composite:
-    return ATTNLRP | {"linear": {"rule": rule, **parameters}}
+    return ATTNLRP | {family: {"rule": rule, **parameters} for family in ("linear", "convolution")}
 
 
 def inputs(rule: str) -> Array:
