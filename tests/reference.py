@@ -294,19 +294,21 @@ def _softmax(row: Array) -> Array:
     return np.array([p / sum(powers) for p in powers])
 
 
-def softmax(x: Array, c: Array) -> Step:
+def softmax(x: Array, c: Array, temperature: float = 1.0) -> Step:
     """Softmax over the last axis of x [N, K]: ``R_i = x_i (R_i - s_i sum_j R_j)``, R = s c (proposition 3.1, Taylor).
 
-    The bias of the expansion keeps what the inputs do not get. A masked entry (-inf) has s = 0; it gets nothing.
+    The bias of the expansion keeps what the inputs do not get. A masked entry (-inf) has s = 0; it gets nothing. With a
+    temperature the coefficient is ``s_T (c - <s_T, c>)``, s_T = softmax(x / T) (GIM, 2505.17630); the value is as before.
     """
     output, coefficient, held = np.zeros_like(x), np.zeros_like(x), 0.0
     for n in range(x.shape[0]):
         output[n] = _softmax(x[n])
-        mean = sum(output[n] * c[n])
+        softer = _softmax(x[n] / temperature)
+        mean = sum(softer * c[n])
         for k in range(x.shape[1]):
-            coefficient[n, k] = output[n, k] * (c[n, k] - mean)
+            coefficient[n, k] = softer[k] * (c[n, k] - mean)
             held += output[n, k] * c[n, k]
-            held -= x[n, k] * coefficient[n, k] if output[n, k] > 0 else 0.0
+            held -= x[n, k] * coefficient[n, k] if softer[k] > 0 else 0.0
     return Step(output, (coefficient,), {"softmax": held})
 
 
@@ -322,6 +324,7 @@ def attention(
     bias: Array | None = None,
     causal: bool = False,
     cap: float | None = None,
+    temperature: float = 1.0,
 ) -> Step:
     """``softmax(cap(q k^T scale) + bias) v``, head by head and query by query; coefficients of (q, k, v).
 
@@ -354,7 +357,7 @@ def attention(
             if rule == "cp-lrp":
                 continue
             c_weights = np.array([half * sum(v[g, s] * c[h, t]) for s in range(keys)])
-            taylor = softmax(logits[None], c_weights[None])
+            taylor = softmax(logits[None], c_weights[None], temperature)
             absorbed["softmax"] += taylor.absorbed["softmax"]
             for s in range(keys):
                 if weights[s] == 0:

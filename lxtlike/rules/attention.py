@@ -2,7 +2,8 @@
 
 AttnLRP (2402.05602, prop. 3.1 and 3.3): the softmax keeps its plain Jacobian (Taylor expansion; its bias term absorbs
 relevance), the two products halve: ``c_Q`` and ``c_K`` are the plain gradient times 1/4, ``c_V`` times 1/2. CP-LRP (2202.07304,
-AH rule): the attention matrix is a constant.
+AH rule): the attention matrix is a constant. At a temperature T other than 1 (GIM: 2505.17630) the Jacobian is that of a softer
+softmax: ``c_S = s_T (c_A - <s_T, c_A>)`` with ``s_T = softmax(S / T)``; the value stays what it was.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lxtlike.errors import InputError
 from lxtlike.rules.call import Call
-from lxtlike.rules.primitives import keep, scale, times, wide
+from lxtlike.rules.primitives import keep, scale, substitute, times, wide
 
 
 def softmax_or_router(call: Call) -> str:
@@ -41,29 +43,39 @@ def is_router(scores: Tensor) -> bool:
     return False
 
 
-def taylor(call: Call) -> Any:
-    """Softmax with its plain Jacobian; absorbs ``sum(A c_A) - sum(S c_S)`` with ``c_S = A (c_A - <A, c_A>)``."""
-    return _taylor(call, "softmax")
+def taylor(call: Call, *, temperature: float = 1.0) -> Any:
+    """Softmax with the Jacobian of its `temperature`; absorbs ``sum(A c_A) - sum(S c_S)``."""
+    return _taylor(call, "softmax", temperature)
 
 
 def router_uniform(call: Call) -> Any:
     """The softmax of a router keeps its Jacobian; its weight and the expert's output share evenly (the product's rule)."""
-    return _taylor(call, "router")
+    return _taylor(call, "router", 1.0)
 
 
-def _taylor(call: Call, account: str) -> Any:
-    output = call.run()
+def _taylor(call: Call, account: str, temperature: float) -> Any:
     dim = call.get("dim", -1)
-    weights = keep(output)
+    if temperature == 1:
+        output = softer = call.run()
+    else:
+        softer = call.having(input=call.get("input") / _positive(temperature)).run()
+        output = substitute(call.quietly(), scale(softer, temperature))
+    weights, softened = keep(output), keep(softer)
 
     def residual(c: Tensor) -> Tensor:
-        a, c = wide(weights()), wide(c)
-        centred = c - (a * c).sum(dim, keepdim=True)
-        # S = log A up to a constant per row, and the c_S of a row add up to zero: S itself need not be kept.
-        return a * c - torch.xlogy(a, a) * centred
+        a, s, c = wide(weights()), wide(softened()), wide(c)
+        centred = c - (s * c).sum(dim, keepdim=True)
+        # S = T log s_T up to a constant per row, and the c_S of a row add up to zero: S itself need not be kept.
+        return a * c - temperature * torch.xlogy(s, s) * centred
 
     call.book.absorb(account, output, residual)
     return output
+
+
+def _positive(temperature: float) -> float:
+    if temperature <= 0:
+        raise InputError(f"the temperature of a softmax must be above 0, not {temperature:g}")
+    return temperature
 
 
 def log_taylor(call: Call) -> Any:
@@ -81,10 +93,11 @@ def log_taylor(call: Call) -> Any:
     return output
 
 
-def fused_uniform(call: Call) -> Any:
+def fused_uniform(call: Call, *, temperature: float = 1.0) -> Any:
     """`scaled_dot_product_attention` under AttnLRP: plain gradients times 1/4, 1/4 and 1/2.
 
-    A factor that does not come from the input takes no share. Only q, k and v are touched, so any kernel will do.
+    A factor that does not come from the input takes no share. Only q, k and v are touched, so any kernel will do. At a
+    `temperature` other than 1 the kernel gives the value, and attention that is written out the derivative.
     """
     query, key, value, mask = (call.get(name) for name in ("query", "key", "value", "attn_mask"))
     biased = isinstance(mask, Tensor) and mask.requires_grad
@@ -96,10 +109,33 @@ def fused_uniform(call: Call) -> Any:
         shares["attn_mask"] = for_scores
     tracked = {name: share for name, share in shares.items() if call.get(name).requires_grad}
     aliases = {name: scale(call.get(name), share) for name, share in tracked.items()}
-    output = call.having(**aliases, dropout_p=0.0).run()
+    attending = call.having(**aliases, dropout_p=0.0)
+    if temperature == 1:
+        output = attending.run()
+    else:
+        output = substitute(attending.quietly(), _written_out(attending, _positive(temperature)))
     call.book.absorb("softmax", output, times(output))
     for name, share in tracked.items():
         call.book.absorb("softmax", aliases[name], times(call.get(name), -share))
+    return output
+
+
+def _written_out(call: Call, temperature: float) -> Tensor:
+    """The fused kernel in plain operations, its softmax with the Jacobian of a temperature."""
+    query, key, value, mask = (call.get(name) for name in ("query", "key", "value", "attn_mask"))
+    if call.get("enable_gqa", False):
+        key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], dim=-3) for t in (key, value))
+    factor = call.get("scale")
+    scores = wide((query * (query.shape[-1] ** -0.5 if factor is None else factor)) @ key.mT)
+    if call.get("is_causal", False):
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    blind = (scores.detach() == -torch.inf).all(-1, keepdim=True)
+    scores = scores.masked_fill(blind, 0.0)
+    softer = (scores / temperature).softmax(-1)
+    weights = substitute(scores.detach().softmax(-1), scale(softer, temperature))
+    output: Tensor = weights.masked_fill(blind, 0.0).to(value.dtype) @ value
     return output
 
 
