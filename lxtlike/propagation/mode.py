@@ -20,7 +20,7 @@ from lxtlike.propagation.audit import Audit
 from lxtlike.propagation.layers import Layers
 from lxtlike.rules import OPERATIONS, RuleFunction
 from lxtlike.rules.call import Call, Function, Layered, Operation, tensors
-from lxtlike.rules.linear import constant_operands
+from lxtlike.rules.linear import additive, constant_operands
 
 _REMEDY = "add it to the composite in one line, `composite | {{function: family}}`, if it is {families}."
 _FAMILIES = "'structure' (linear), 'activation' (f(0) = 0) or 'gate' (a constant)"
@@ -184,7 +184,7 @@ class RuleMode(TorchFunctionMode):
             if self.rules.merges and family in ("linear", "convolution"):
                 self.layered[result] = Layered(call, rule, result._version)
             return result
-        if family == "additive" and not constant_operands(call):
+        if rule is additive and not constant_operands(call):
             return call.run()
         return self._inplace(call, call.operation.outplace, rule)
 

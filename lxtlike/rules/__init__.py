@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lxtlike.rules import attention, batch_norm, first, linear, nonlinear, norm, product, signed
+from lxtlike.rules import attention, batch_norm, first, linear, nonlinear, norm, product, radial, residual, signed
 from lxtlike.rules.call import Operation
 from lxtlike.rules.operations import OPERATIONS
 
@@ -31,10 +31,10 @@ RULES: Mapping[str, Mapping[str, RuleFunction]] = MappingProxyType(
     {
         "structure": {"gradient": linear.structure},
         "dropout": {"off": linear.dropped},
-        "additive": {"gradient": linear.additive},
+        "additive": {"gradient": linear.additive, "residual-gamma": residual.residual_gamma},
         "linear": _LAYERS,
         "convolution": _LAYERS,
-        "activation": {"identity": nonlinear.identity, "gradient": linear.expanded},
+        "activation": {"identity": nonlinear.identity, "gradient": linear.expanded, "radial": radial.radial},
         "gate": {"constant": nonlinear.constant, "gradient": linear.expanded},
         "norm": {"constant": norm.constant_scale, "gradient": linear.expanded},
         "batch-norm": {
