@@ -90,19 +90,19 @@ def verified(loaded: Loaded, composite: Composite, *, by_layer: bool = False) ->
     Raises:
         NumericalError: the model's output is NaN or infinite.
     """
-    inputs = _inputs(loaded)
-    audit, check = _check(loaded, inputs, composite, by_layer)
+    inputs = inputs_of(loaded)
+    audit, check = checked(loaded, inputs, composite, by_layer=by_layer)
     checks = [check]
     if check.dtype != "float64":
         if hasattr(loaded.model, "set_experts_implementation"):
             loaded.model.set_experts_implementation("eager")  # the faster ones know no float64
         loaded.model.double()
-        audit, check = _check(loaded, inputs, composite, by_layer)
+        audit, check = checked(loaded, inputs, composite, by_layer=by_layer)
         checks.append(check)
     return audit, tuple(checks)
 
 
-def _inputs(loaded: Loaded) -> dict[str, Tensor]:
+def inputs_of(loaded: Loaded) -> dict[str, Tensor]:
     """A short text, random ids, or a random image: what the model's forward takes."""
     import torch
 
@@ -126,7 +126,9 @@ def _ids(loaded: Loaded) -> list[int]:
     return [(7919 * place + 11) % rows for place in range(TOKENS)]  # spread over the vocabulary, the same every time
 
 
-def _check(loaded: Loaded, inputs: dict[str, Tensor], composite: Composite, by_layer: bool) -> tuple[Audit, Check]:
+def checked(
+    loaded: Loaded, inputs: dict[str, Tensor], composite: Composite, *, by_layer: bool = False
+) -> tuple[Audit, Check]:
     import torch
 
     from lxtlike.propagation import propagate
@@ -135,6 +137,9 @@ def _check(loaded: Loaded, inputs: dict[str, Tensor], composite: Composite, by_l
 
     model = loaded.model
     inputs = {name: t.to(model.dtype) if t.is_floating_point() else t for name, t in inputs.items()}
+    if "pixel_values" in inputs:
+        pixels = inputs["pixel_values"]
+        composite = composite.bounded(float(pixels.min()), float(pixels.max()))
     with Float64Casts() if model.dtype is torch.float64 else nullcontext():
         with torch.no_grad():
             plain = model(**inputs)[0]
@@ -147,7 +152,7 @@ def _check(loaded: Loaded, inputs: dict[str, Tensor], composite: Composite, by_l
             patched = model(**given)[0]
             explained = patched[0].reshape(-1, patched[0].shape[-1])[-1].max()
             coefficients = torch.autograd.grad(explained, leaves)
-    tokens = sum(float((t.double() * c.double()).sum()) for t, c in zip(leaves, coefficients, strict=True))
+    tokens = sum(float(audit.relevance(t, c).double().sum()) for t, c in zip(leaves, coefficients, strict=True))
     deviation = audit.compare(plain, patched)
     return audit, Check(audit.dtype, audit.ledger(explained, tokens), deviation)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from lxtlike.ledger import ACCOUNTS, LayerLedger, Ledger, Uncovered
@@ -53,7 +55,13 @@ def report(
         rules: module -> operation -> rule with its lane, as `Audit.rules` gives it; empty where nobody traced.
         checks: the explanations whose ledgers are shown, side by side.
     """
-    parts = [_rules(rules), _uncovered(uncovered), _ledgers(checks), _layers(layers), [verdict(uncovered, checks)]]
+    parts = [
+        rules_by_module(rules),
+        _uncovered(uncovered),
+        _ledgers(checks),
+        _layers(layers),
+        [verdict(uncovered, checks)],
+    ]
     return "\n\n".join("\n".join(lines) for lines in map(list, parts) if lines)
 
 
@@ -70,23 +78,50 @@ def verdict(uncovered: Sequence[Uncovered], checks: Sequence[Check]) -> str:
 
 
 def grouped(rules: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[int, str]]:
-    """Modules that differ in numbers only, with the same rules, as one: pattern -> how many, and what they get."""
-    groups: dict[str, tuple[int, str]] = {}
+    """Modules that differ in numbers only, with the same rules, as one: pattern -> how many, and what they get.
+
+    A pattern has ``*`` in place of a number; where layers of one kind have different rules, it says which: ``0-3``.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
     for module, operations in rules.items():
         by_rule: dict[str, list[str]] = {}
         for operation, rule in ((name, rule) for name, rules in operations.items() for rule in rules.split(AND)):
             if not rule.startswith("structure"):
                 by_rule.setdefault(rule, []).append(operation)
         text = "; ".join(f"{', '.join(names)} → {rule}" for rule, names in by_rule.items())
-        pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", module) or "(model)"
-        while text and pattern in groups and groups[pattern][1] != text:
-            pattern += "'"  # the same place in another kind of layer
         if text:
-            groups[pattern] = (groups.get(pattern, (0, ""))[0] + 1, text)
-    return groups
+            groups.setdefault((_NUMBER.sub("*", module), text), []).append(module)
+    kinds = Counter(pattern for pattern, _ in groups)
+    found = {}
+    for (pattern, text), modules in groups.items():
+        for name, members in [(pattern, modules)] if kinds[pattern] == 1 else _ranges(modules):
+            found[name or "(model)"] = (len(members), text)
+    return found
 
 
-def _rules(rules: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+
+
+def _ranges(modules: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Modules that differ in one number as one, with its range; otherwise each for itself."""
+    numbers = [[int(n) for n in _NUMBER.findall(module)] for module in modules]
+    columns = [sorted(set(column)) for column in zip(*numbers, strict=True)]
+    if sum(len(column) > 1 for column in columns) > 1:
+        yield from ((module, [module]) for module in modules)
+        return
+    shown = iter([",".join(_runs(column)) for column in columns])
+    yield _NUMBER.sub(lambda _: next(shown), modules[0]), modules
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[str]:
+    """``[0, 1, 2, 5]`` as ``0-2`` and ``5``."""
+    for _, run in groupby(enumerate(numbers), key=lambda item: item[1] - item[0]):
+        first, *others = [number for _, number in run]
+        yield f"{first}-{others[-1]}" if others else str(first)
+
+
+def rules_by_module(rules: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """The lines of a table: modules, how many there are of a kind, and what each of their operations gets."""
     yield "rules (layers of one kind together; reshaping and the like left out)"
     groups = grouped(rules)
     if not groups:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,15 @@ def test_composites_are_listed_and_printed(run: Run) -> None:
     assert [name for name in ("attnlrp", "cp-lrp", "input-x-gradient") if f"{name} " not in listed] == []
     printed = yaml.safe_load(run("composites", "cp-lrp").out)
     assert (printed["name"], printed["rules"]["softmax"]) == ("cp-lrp", "constant")
+
+
+def test_composites_say_what_runs_where(run: Run) -> None:
+    shown = run("composites", "layerwise", "--model", "bindings").out
+    assert "bindings · causal-lm · layerwise" in shown
+    assert re.search(r"model.layers.0.mlp.up_proj +1 ×  linear → linear: generalized-gamma gamma=0.25", shown)
+    assert re.search(r"lm_head +1 ×  linear → linear: gradient", shown)
+    assert "softmax: constant" not in shown
+    assert "attention: constant" in run("composites", "cp-lrp", "--model", "sentiment").out
 
 
 class Pointing:

@@ -61,7 +61,7 @@ def test_verify_takes_layers_of_one_kind_together(run: Run) -> None:
         "h.2": {"add": "a", "view": "structure: gradient"},
         "": {"mul": "p"},
     }
-    assert grouped(rules) == {"h.*": (2, "add → a"), "h.*'": (1, "add → b"), "(model)": (1, "mul → p")}
+    assert grouped(rules) == {"h.0,2": (2, "add → a"), "h.1": (1, "add → b"), "(model)": (1, "mul → p")}
 
 
 def other_models() -> dict[str, PreTrainedModel]:
