@@ -9,12 +9,13 @@ from lxtlike.errors import AuditError, InputError, LxtlikeError, NumericalError
 from lxtlike.version import __version__
 
 if TYPE_CHECKING:
-    from lxtlike.attribution import Attribution, GenerationAttribution, compare, load
+    from lxtlike.attribution import Attribution, GenerationAttribution, ImageAttribution, compare, load
     from lxtlike.composites import COMPOSITES, Composite
     from lxtlike.explainer import Explainer, explain
     from lxtlike.ledger import Ledger
     from lxtlike.propagation import Audit, propagate
     from lxtlike.text import Token
+    from lxtlike.vision import ImageExplainer
 
 # torch takes a second to import and transformers more: each name is imported when it is first used.
 _HOMES = {
@@ -24,6 +25,8 @@ _HOMES = {
     "Composite": "lxtlike.composites",
     "Explainer": "lxtlike.explainer",
     "GenerationAttribution": "lxtlike.attribution",
+    "ImageAttribution": "lxtlike.attribution",
+    "ImageExplainer": "lxtlike.vision",
     "Ledger": "lxtlike.ledger",
     "Token": "lxtlike.text",
     "compare": "lxtlike.attribution",
@@ -40,6 +43,8 @@ __all__ = [
     "Composite",
     "Explainer",
     "GenerationAttribution",
+    "ImageAttribution",
+    "ImageExplainer",
     "InputError",
     "Ledger",
     "LxtlikeError",

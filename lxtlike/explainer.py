@@ -16,7 +16,7 @@ from lxtlike.continuations import explained_outputs, explained_span
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length
 from lxtlike.generating import generated
-from lxtlike.loading import load, task_of, unwrapped
+from lxtlike.loading import IMAGES, load, task_of, unwrapped
 from lxtlike.methods import Progress, Views
 from lxtlike.predictions import explained_choices, explained_function, padding_matters
 from lxtlike.setting import Setting
@@ -61,14 +61,19 @@ class Explainer(Setting):
         checkpointing: bool | None = None,
         name: str | None = None,
     ) -> None:
+        inner = unwrapped(model)
+        known = task_of(inner, task)
+        if known == IMAGES:
+            raise InputError(
+                "image classifiers are explained by lxtlike.ImageExplainer, which takes an image processor"
+            )
         if tokenizer is None:
             raise InputError("an explainer needs the model's tokenizer; pass it as the second argument")
-        inner = unwrapped(model)
         super().__init__(
             model=inner,
             tokenizer=tokenizer,
             composite=Composite.parse(composite),
-            task=task_of(inner, task),
+            task=known,
             name=name or inner.name_or_path or type(inner).__name__,
             strict=strict,
             checkpointing=checkpointing,
@@ -100,8 +105,6 @@ class Explainer(Setting):
         """
         rules = Composite.parse(composite)
         loaded = load(model, task=task, **options)
-        if loaded.tokenizer is None:
-            raise InputError(f"{loaded.name!r} has no tokenizer")
         return cls(
             loaded.model,
             loaded.tokenizer,

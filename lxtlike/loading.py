@@ -1,4 +1,4 @@
-"""From a name or a folder to a model, its tokenizer and its task, with a clear sentence for whatever can be wrong.
+"""From a name or a folder to a model with its tokenizer or image processor, and a clear sentence for whatever is wrong.
 
 Weights come from safetensors only: pickled ones can run code while they are read. Bundled models take the same road
 as a user's own.
@@ -12,15 +12,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from lxtlike.errors import InputError
+from lxtlike.errors import InputError, LxtlikeError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.image_processing_utils import BaseImageProcessor
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Task:
     suffixes: tuple[str, ...]
 
 
+IMAGES = "image-classification"
+
 TASKS: Mapping[str, Task] = MappingProxyType(
     {
         "causal-lm": Task("AutoModelForCausalLM", ("ForCausalLM", "LMHeadModel", "ModelWithLMHead")),
@@ -46,7 +50,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
             "AutoModelForQuestionAnswering", ("ForQuestionAnswering", "ForQuestionAnsweringSimple")
         ),
         "seq2seq-lm": Task("AutoModelForSeq2SeqLM", ("ForConditionalGeneration",)),
-        "image-classification": Task("AutoModelForImageClassification", ("ForImageClassification",)),
+        IMAGES: Task("AutoModelForImageClassification", ("ForImageClassification",)),
     }
 )
 
@@ -65,12 +69,16 @@ _HUB_SECONDS = 5.0  # how long the hub may take to answer at all, before the cac
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to be explained: in eval mode, on its device, with its tokenizer (None only where allowed)."""
+    """A model ready to be explained: in eval mode, on its device, with its tokenizer (None only where allowed).
+
+    An image classifier has an image processor instead.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase | None
     task: str
     name: str
+    processor: BaseImageProcessor | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def load(
     trust_remote_code: bool = False,
     need_tokenizer: bool = True,
 ) -> Loaded:
-    """Load a model, its tokenizer and its task.
+    """Load a model, its tokenizer (or image processor) and its task.
 
     Args:
         model: a bundled model's name, a folder, or a hub id; None is the bundled model for `task` ("auto": `bindings`).
@@ -103,10 +111,11 @@ def load(
         device: where the model goes, such as "cuda:0"; None leaves it on the CPU (or to `device_map`).
         device_map: one of `DEVICE_MAPS` or a device, for models spread over several devices by accelerate.
         trust_remote_code: whether Python code that comes with the model may run.
-        need_tokenizer: False allows a model without one.
+        need_tokenizer: False allows a model without one, and leaves out the image processor.
 
     Raises:
         InputError: for whatever is wrong with the arguments or the files, in one sentence that says what to do.
+        LxtlikeError: an image processor needs a library that is not installed.
     """
     _check_task(task)
     _check_placement(dtype, device, device_map)
@@ -121,11 +130,15 @@ def load(
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": source.local}
         config = _read_config(source, options)
         task = _resolve_task(config, config.architectures or [], task, source.name)
-        tokenizer = _read_tokenizer(source, config, options, need_tokenizer)
+        tokenizer = processor = None
+        if task != IMAGES:
+            tokenizer = _read_tokenizer(source, config, options, need_tokenizer)
+        elif need_tokenizer:
+            processor = _read_processor(source, options)
         loaded = _read_model(source, task, options | {"dtype": dtype or "auto", "device_map": device_map})
         if device is not None:
             loaded.to(device)
-    return Loaded(loaded.eval(), tokenizer, task, source.name)
+    return Loaded(loaded.eval(), tokenizer, task, source.name, processor)
 
 
 @contextmanager
@@ -283,6 +296,27 @@ def _read_tokenizer(
         if not any(_TOKENIZER_FILE.search(file) for file in source.files):
             raise InputError(f"{source.name!r} has no tokenizer: {advice}") from error
         raise
+
+
+def _read_processor(source: _Source, options: dict[str, Any]) -> BaseImageProcessor:
+    if find_spec("PIL") is None:
+        raise LxtlikeError("images need Pillow, which is not here: pip install 'lxtlike[vision]'")
+    from transformers import AutoImageProcessor
+
+    advice = "save its image processor beside it with processor.save_pretrained"
+    if not {"preprocessor_config.json", "processor_config.json"} & source.files:
+        raise InputError(f"{source.name!r} has no image processor: {advice}")
+    try:
+        with _reading("image processor", source, advice):
+            return AutoImageProcessor.from_pretrained(source.path, **options)
+    except InputError as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        reason = "torchvision" if "orchvision" in str(error.__cause__) else "a library that is not here"
+        raise LxtlikeError(
+            f"the image processor of {source.name!r} is one of those that need {reason}: install it, or pass pixel values "
+            "to lxtlike.ImageExplainer in Python"
+        ) from error
 
 
 def task_of(model: PreTrainedModel, task: str | None = None) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lxtlike.attribution import Attribution, AuditSummary, Candidate, Decoded, ResolvedTarget
 from lxtlike.composites import Composite
 from lxtlike.ledger import Ledger
-from lxtlike.methods import Explained, lrp
+from lxtlike.methods import Explained, ExplainedInput, lrp
 from lxtlike.methods.lrp import Read
 from lxtlike.methods.passes import Scalar
 from lxtlike.text import Encoded
@@ -109,6 +109,6 @@ def on_special(encoded: Encoded, relevance: Tensor) -> float:
     return float(relevance[special].sum())
 
 
-def summary(explained: Explained) -> AuditSummary:
+def summary(explained: Explained | ExplainedInput) -> AuditSummary:
     """What the audit found, as results state it."""
     return AuditSummary(explained.audit.forward_deviation, tuple(explained.audit.uncovered))

@@ -13,6 +13,10 @@ GENERATION_SCHEMA = "lxtlike/generation/1"
 """What the JSON object of an explained generation says that it is."""
 
 
+IMAGE_SCHEMA = "lxtlike/image/1"
+"""What the JSON object of one explained image says that it is."""
+
+
 def versions() -> dict[str, str]:
     """Library -> version, as results state them."""
     return {"lxtlike": __version__, **{name: version(name) for name in ("torch", "transformers")}}

@@ -3,6 +3,7 @@
 from lxtlike.attribution.comparing import compare
 from lxtlike.attribution.decoded import Decoded
 from lxtlike.attribution.generation import GenerationAttribution, Output
+from lxtlike.attribution.image import ImageAttribution, Region
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
 from lxtlike.attribution.result import Attribution
 from lxtlike.attribution.stored import load
@@ -14,7 +15,9 @@ __all__ = [
     "Candidate",
     "Decoded",
     "GenerationAttribution",
+    "ImageAttribution",
     "Output",
+    "Region",
     "ResolvedTarget",
     "Segment",
     "Unit",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import index as integer
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lxtlike.errors import NumericalError
 from lxtlike.ledger import Ledger, Uncovered
 from lxtlike.text import Segment, Token
 from lxtlike.text.parts import named
@@ -72,6 +75,19 @@ class AuditSummary:
         }
 
 
+def check_finite(target: ResolvedTarget, prediction: Sequence[Candidate], ledger: Ledger, audit: AuditSummary) -> None:
+    """Raise NumericalError if one of the numbers that every result holds is NaN or infinite."""
+    numbers = {
+        "the target's value": [target.value],
+        "a prediction's logit or probability": [n for c in prediction for n in (c.logit, c.prob)],
+        "the ledger": ledger.numbers(),
+        "the audit's forward deviation": [audit.forward_deviation or 0.0],
+    }
+    for name, values in numbers.items():
+        if not all(map(math.isfinite, values)):
+            raise NumericalError(f"{name} is NaN or infinite: the model overflows here; try dtype float32")
+
+
 @dataclass(frozen=True)
 class Unit:
     """Several tokens taken together: a word, a sentence, a segment, or one token that is in none.
@@ -113,12 +129,36 @@ def number(value: object) -> float:
     return float(value)
 
 
-def numbers(values: Sequence[Any]) -> NDArray[Any]:
-    """The values (or rows of values of equal length) as an array, if all are numbers."""
+def numbers(values: Any) -> NDArray[Any]:
+    """The values (or rows of values of equal length) as an array, if all are numbers; also what `compact` wrote."""
+    if isinstance(values, Mapping):
+        shape = tuple(map(integer, values["shape"]))
+        return np.frombuffer(base64_bytes(string(values["float32"])), dtype="<f4").reshape(shape)
     array = np.array(values)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{values!r} should be numbers")
     return array
+
+
+def compact(array: NDArray[np.float32]) -> dict[str, Any]:
+    """An array as its shape and its bytes (row by row, little-endian) in base64."""
+    return {"shape": list(array.shape), "float32": base64_of(array.astype("<f4").tobytes())}
+
+
+def base64_of(data: bytes) -> str:
+    """Bytes in base64."""
+    return base64.b64encode(data).decode()
+
+
+def base64_bytes(text: str) -> bytes:
+    """What `base64_of` was given."""
+    return base64.b64decode(text, validate=True)
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """The value, if it is two integers: height and width."""
+    height, width = map(integer, value)
+    return height, width
 
 
 def candidate(data: Mapping[str, Any]) -> Candidate:

@@ -77,15 +77,7 @@ class Attribution(Saved):
             object.__setattr__(self, "layers", _read_only_matrix(rows))
         if self.heads is not None:
             object.__setattr__(self, "heads", _read_only_heads(self.heads))
-        numbers = {
-            "the target's value": [self.target.value],
-            "a prediction's logit or probability": [n for c in self.prediction for n in (c.logit, c.prob)],
-            "the ledger": self.ledger.numbers(),
-            "the audit's forward deviation": [self.audit.forward_deviation or 0.0],
-        }
-        for name, values in numbers.items():
-            if not all(map(math.isfinite, values)):
-                raise NumericalError(f"{name} is NaN or infinite: the model overflows here; try dtype float32")
+        parts.check_finite(self.target, self.prediction, self.ledger, self.audit)
 
     @property
     def decoder_tokens(self) -> tuple[Token, ...]:

@@ -7,14 +7,32 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from lxtlike.errors import InputError, LxtlikeError
 from lxtlike.files import write_whole
 
+if TYPE_CHECKING:
+    from lxtlike.render.ink import Colors
+
+Json = Mapping[str, Any]
 Result = TypeVar("Result", bound="Saved")
+
+
+class Renderer(Protocol):
+    """A module that lowers one kind of result, given as its JSON object, to every medium; see `lxtlike.render`."""
+
+    def terminal(self, result: Json, *, color: bool | Colors = False, width: int = 80, top: int = 5) -> str: ...
+    def html(self, result: Json) -> str: ...
+    def fragment(self, result: Json) -> str: ...
+    def csv(self, result: Json, kind: str | None = None, *, spreadsheet: bool = False) -> str: ...
+    def tsv(self, result: Json) -> str: ...
+    def table(self, result: Json, kind: str | None = None) -> tuple[Sequence[str], Sequence[Sequence[Any]]]: ...
+    def latex(self, result: Json) -> str: ...
+    def drawing(self, result: Json, kind: str | None = None, top: int = 20) -> Any: ...
+    def figure(self, result: Json, format: str = "png", kind: str | None = None, top: int = 20) -> bytes: ...
 
 
 class Saved(ABC):
@@ -25,11 +43,13 @@ class Saved(ABC):
         kind: the result in a word, for messages.
         arrays: what safetensors keep as tensors: ``layers`` is that key of the object, ``tokens.relevance`` the `relevance`
             of every entry of its list `tokens`; all numbers must be float32.
+        renderer: the module that lowers it to every medium.
     """
 
     schema: ClassVar[str]
     kind: ClassVar[str]
     arrays: ClassVar[tuple[str, ...]]
+    renderer: ClassVar[str] = "lxtlike.render"
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -72,11 +92,25 @@ class Saved(ABC):
 
         return packed(self.to_dict(), self.arrays)
 
+    @property
+    def _render(self) -> Renderer:
+        return cast(Renderer, importlib.import_module(self.renderer))
+
+    def to_text(self, *, color: bool | Colors = False, width: int = 80, top: int = 5) -> str:
+        """The result for people at a terminal; see `lxtlike.render.terminal`."""
+        return self._render.terminal(self.to_dict(), color=color, width=width, top=top)
+
+    def to_tsv(self) -> str:
+        """The table of `to_csv`, separated by tabs, one line for each row whatever its text."""
+        return self._render.tsv(self.to_dict())
+
+    def to_figure(self, format: str = "png", *, top: int = 20) -> bytes:
+        """What `plot` draws, as the bytes of a ``png``, ``svg`` or ``pdf`` file."""
+        return self._render.figure(self.to_dict(), format, top=top)
+
     def to_html(self) -> str:
         """One self-contained page with the text in heat colours."""
-        from lxtlike import render
-
-        return render.html(self.to_dict())
+        return self._render.html(self.to_dict())
 
     def to_csv(self, kind: str | None = None, *, spreadsheet: bool = False) -> str:
         """A table as CSV: one line for each token, unit or output, or ``layers``, ``heads`` or ``pairs`` in long form.
@@ -88,9 +122,7 @@ class Saved(ABC):
         Raises:
             InputError: an unknown kind, or one that the result has no numbers for.
         """
-        from lxtlike import render
-
-        return render.csv(self.to_dict(), kind, spreadsheet=spreadsheet)
+        return self._render.csv(self.to_dict(), kind, spreadsheet=spreadsheet)
 
     def to_pandas(self, kind: str | None = None) -> Any:
         """The table of `to_csv` as a `pandas.DataFrame`; of a generation the matrix alone, outputs x tokens.
@@ -99,16 +131,12 @@ class Saved(ABC):
             InputError: as `to_csv`.
             LxtlikeError: pandas is not installed.
         """
-        from lxtlike import render
-
-        columns, rows = render.table(self.to_dict(), kind)
+        columns, rows = self._render.table(self.to_dict(), kind)
         return pandas().DataFrame(rows, columns=list(columns))
 
     def to_latex(self) -> str:
         """A fragment for LaTeX (with the package xcolor) that compiles as it is."""
-        from lxtlike import render
-
-        return render.latex(self.to_dict())
+        return self._render.latex(self.to_dict())
 
     def plot(self, kind: str | None = None, top: int = 20) -> Any:
         """A `matplotlib.figure.Figure`, which notebooks show and `savefig` writes.
@@ -121,9 +149,7 @@ class Saved(ABC):
             InputError: an unknown kind, or one that the result has no numbers for.
             LxtlikeError: matplotlib is not installed.
         """
-        from lxtlike import render
-
-        return render.drawing(self.to_dict(), kind, top)
+        return self._render.drawing(self.to_dict(), kind, top)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result as safetensors, if `path` ends in ``.safetensors``, and else as JSON.
@@ -143,14 +169,10 @@ class Saved(ABC):
             raise InputError(f"cannot write {str(path)!r}: {error}") from error
 
     def _repr_html_(self) -> str:
-        from lxtlike import render
-
-        return render.fragment(self.to_dict())
+        return self._render.fragment(self.to_dict())
 
     def __repr__(self) -> str:
-        from lxtlike import render
-
-        return render.terminal(self.to_dict(), color=False).rstrip("\n")
+        return self._render.terminal(self.to_dict(), color=False).rstrip("\n")
 
     def __eq__(self, other: object) -> bool:
         return self.to_dict() == other.to_dict() if isinstance(other, type(self)) else NotImplemented

@@ -9,14 +9,15 @@ from typing import Any
 
 from lxtlike.attribution import tensors
 from lxtlike.attribution.generation import GenerationAttribution
+from lxtlike.attribution.image import ImageAttribution
 from lxtlike.attribution.result import Attribution
-from lxtlike.attribution.saved import instead
+from lxtlike.attribution.saved import Saved, instead
 from lxtlike.errors import InputError
 
-KINDS = (Attribution, GenerationAttribution)
+KINDS: tuple[type[Saved], ...] = (Attribution, GenerationAttribution, ImageAttribution)
 
 
-def load(path: str | os.PathLike[str]) -> Attribution | GenerationAttribution:
+def load(path: str | os.PathLike[str]) -> Any:
     """The result that `save` wrote, as JSON or as safetensors: its content says which, and of what kind it is.
 
     Raises:
@@ -45,7 +46,7 @@ def _read(path: Path) -> Any:
         return tensors.unpacked(start, file) if tensors.begins(start) else json.loads(start + file.read())
 
 
-def _kind(schema: object) -> type[Attribution] | type[GenerationAttribution]:
+def _kind(schema: object) -> type[Saved]:
     """The kind whose schema this is, whatever its version."""
     for kind in KINDS:
         if isinstance(schema, str) and schema.rpartition("/")[0] == kind.schema.rpartition("/")[0]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from lxtlike.attribution import parts
 from lxtlike.errors import InputError
 
 LIMIT = 100_000_000
@@ -74,7 +75,7 @@ def _taken(data: dict[str, Any], name: str) -> NDArray[np.float32] | None:
     if (entries or key) not in data:
         return None
     if not entries:
-        return np.array(data.pop(key), dtype=np.float32)
+        return np.array(parts.numbers(data.pop(key)), dtype=np.float32)
     return np.array([entry.pop(key) for entry in data[entries]], dtype=np.float32)
 
 

@@ -1,19 +1,24 @@
-"""``lxtlike explain``: one text, one target."""
+"""``lxtlike explain``: one text or one image, one target."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lxtlike.cli import options, output, session
 from lxtlike.errors import InputError
 
+if TYPE_CHECKING:
+    from lxtlike.attribution import Attribution, ImageAttribution
+
+GRANULARITIES = ("token", "word", "sentence", "message", "pixel", "patch")
+
 _TARGET = "What is explained: a token's text or a label; without it, what the model puts first."
 
 
 def command(
-    text: options.Text = None,
+    text: options.TextOrImage = None,
     chat: options.Chat = False,
     model: options.ModelOption = None,
     task: options.Task = "auto",
@@ -41,7 +46,9 @@ def command(
         bool, typer.Option("--heads", help="Relevance of every attention head as well (in JSON and HTML).")
     ] = False,
     composite: options.Composite = "default",
-    by: Annotated[str, options.choice("--by", ("token", "word", "sentence", "message"), "Relevance per:")] = "token",
+    by: Annotated[
+        str | None, options.choice("--by", GRANULARITIES, "Relevance per (pixel, patch: of an image):")
+    ] = None,
     format: options.Format = None,
     file: options.Output = None,
     device: options.Device = None,
@@ -54,13 +61,14 @@ def command(
     trust_remote_code: options.TrustRemoteCode = False,
     debug: options.Debug = False,
 ) -> None:
-    """Explain one prediction: how much each token of TEXT speaks for or against it."""
+    """Explain one prediction: how much each token of TEXT, or each pixel of an image, speaks for or against it."""
     file = file and output.checked(file)
     chosen_target = _text_or_id("--target", target, target_id)
     chosen_contrast = _text_or_id("--contrast", contrast, contrast_id)
-    given = options.read(text, chat)
+    given: Any = options.read(text, chat) if chat else options.given(text)
 
-    with session.explaining(
+    attribution: Attribution | ImageAttribution
+    with session.opened(
         model,
         task=task,
         composite=composite,
@@ -71,21 +79,35 @@ def command(
         strict=strict,
         trust_remote_code=trust_remote_code,
     ) as explainer:
-        attribution = explainer.explain(
-            given,
-            chosen_target,
-            chat=chat,
-            completion=completion,
-            contrast=chosen_contrast,
-            objective=objective,
-            position=position,
-            context=context,
-            layers=layers,
-            heads=heads,
-        )
-    if by != "token":
+        from lxtlike.vision import ImageExplainer
+
+        if isinstance(explainer, ImageExplainer):
+            _refuse(explainer.name, chat, completion, position, context, layers, heads)
+            attribution = explainer.explain(given, chosen_target, contrast=chosen_contrast, objective=objective)
+        else:
+            attribution = explainer.explain(
+                given if chat else options.decoded(given),
+                chosen_target,
+                chat=chat,
+                completion=completion,
+                contrast=chosen_contrast,
+                objective=objective,
+                position=position,
+                context=context,
+                layers=layers,
+                heads=heads,
+            )
+    if by is not None:
         attribution = attribution.by(by)
     session.show(attribution, format, file, top, color)
+
+
+def _refuse(model: str, *values: object) -> None:
+    """Raise InputError if an option that is for texts was given."""
+    names = ("chat", "completion", "position", "context", "layers", "heads")
+    for name, value in zip(names, values, strict=True):
+        if value is not None and value is not False:
+            raise InputError(f"--{name} is for texts, and {model!r} classifies images: leave it out")
 
 
 def _text_or_id(option: str, text: str | None, number: int | None) -> str | int | None:

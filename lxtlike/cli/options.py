@@ -38,6 +38,8 @@ ModelOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID_OR
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
 Task = Annotated[str, choice("--task", ("auto", *TASKS), "What the model does; auto: as its config says.")]
 Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text; - reads stdin.", show_default=False)]
+_TEXT_OR_IMAGE = "The text, or the path of an image if the model classifies images; - reads stdin."
+TextOrImage = Annotated[str | None, typer.Argument(metavar="TEXT", help=_TEXT_OR_IMAGE, show_default=False)]
 OBJECTIVES = ("logit", "centered", "logprob", "prob")
 Chat = Annotated[
     bool, typer.Option("--chat", help="TEXT is a JSON list of messages, or one user turn, for the chat template.")
@@ -93,30 +95,41 @@ def read(text: str | None, chat: bool = False) -> Any:
     Raises:
         InputError: there is none, it is not valid UTF-8, or messages that are no JSON.
     """
-    given = _given(text)
+    said = decoded(given(text))
     if not chat:
-        return given
+        return said
     from lxtlike.text import read_messages
 
-    return read_messages(given)
+    return read_messages(said)
 
 
-def _given(text: str | None) -> str:
-    """TEXT, or what stdin holds, without the newline at its end.
+def given(text: str | None) -> str | bytes:
+    """TEXT, or the bytes that stdin holds.
 
     Raises:
-        InputError: nothing was given at a terminal, or it is not valid UTF-8.
+        InputError: nothing was given at a terminal, or TEXT is not valid UTF-8.
     """
     if text in (None, "-") and (sys.stdin is None or (text is None and sys.stdin.isatty())):
         raise InputError('no text was given: write lxtlike explain "your text", or pipe it into lxtlike explain -')
     if text is None or text == "-":
-        try:
-            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            byte = f"byte {error.object[error.start]:#04x} at {error.start}"
-            raise InputError(f"stdin is not valid UTF-8 ({byte}): convert it, for example with iconv") from error
+        return sys.stdin.buffer.read()
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:  # bytes that the shell passed and Python could not read
         raise InputError("TEXT is not valid UTF-8: convert it, for example with iconv") from error
     return text
+
+
+def decoded(said: str | bytes) -> str:
+    """What `given` found as text; of stdin without the newline at its end.
+
+    Raises:
+        InputError: stdin is not valid UTF-8.
+    """
+    if isinstance(said, str):
+        return said
+    try:
+        return said.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.object[error.start]:#04x} at {error.start}"
+        raise InputError(f"stdin is not valid UTF-8 ({byte}): convert it, for example with iconv") from error

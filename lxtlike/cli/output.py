@@ -90,14 +90,12 @@ def rendered(result: Saved, format: str, file: Path | None, top: int, color: str
     Raises:
         LxtlikeError: a picture is wanted and matplotlib is not installed, or a text is too long for safetensors.
     """
-    from lxtlike import render
-
     if format == "json":
         return result.to_json()
     if format == "text":
-        return render.terminal(result.to_dict(), color=colours(color, file), width=columns(), top=top)
+        return result.to_text(color=colours(color, file), width=columns(), top=top)
     if format == "safetensors":
         return result.to_safetensors()
-    if format in render.FIGURES:
-        return render.figure(result.to_dict(), format, top=max(top, 1))
-    return {"csv": render.csv, "tsv": render.tsv, "html": render.html, "latex": render.latex}[format](result.to_dict())
+    if format in ("png", "svg", "pdf"):
+        return result.to_figure(format, top=max(top, 1))
+    return {"csv": result.to_csv, "tsv": result.to_tsv, "html": result.to_html, "latex": result.to_latex}[format]()

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from lxtlike.errors import LxtlikeError
 from lxtlike.render.flow import named, shortened
-from lxtlike.render.scale import LIGHT, SEEN
+from lxtlike.render.scale import LIGHT, SEEN, Theme
 
 NOTHING = float("nan")
 """A cell whose number is off the scale; it is grey."""
@@ -36,15 +36,22 @@ def figure(width: float, height: float, panels: int = 1) -> tuple[Any, list[Any]
     return drawn, axes
 
 
-def cells(axes: Any, matrix: Sequence[Sequence[float]], limit: float, dotted: bool) -> Any:
+def cells(axes: Any, matrix: Sequence[Sequence[float]], limit: float, dotted: bool, theme: Theme = LIGHT) -> Any:
     """A heat map of numbers between -`limit` and `limit`; what is against is `dotted`, as on the page."""
     limit = limit or 1.0
-    image = axes.imshow(matrix, cmap=_colours(), vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    image = axes.imshow(matrix, cmap=_colours(theme), vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     if dotted:
-        against = [(x, y) for y, row in enumerate(matrix) for x, value in enumerate(row) if value <= -SEEN * limit]
-        left, right = ([x + side for x, _ in against] for side in (-0.36, 0.36))
-        axes.hlines([y + 0.36 for _, y in against], left, right, colors=LIGHT.ink, linestyles=_DOTS, linewidths=0.9)
+        places = (
+            (x, y + 0.36) for y, row in enumerate(matrix) for x, value in enumerate(row) if value <= -SEEN * limit
+        )
+        underline(axes, list(places), 0.36)
     return image
+
+
+def underline(axes: Any, places: Sequence[tuple[float, float]], reach: float) -> None:
+    """A dotted line of twice `reach` around each of these places: the sign of cells that are against."""
+    left, right = ([x + side for x, _ in places] for side in (-reach, reach))
+    axes.hlines([y for _, y in places], left, right, colors=LIGHT.ink, linestyles=_DOTS, linewidths=0.9)
 
 
 def titled(drawn: Any, text: str) -> None:
@@ -59,8 +66,8 @@ def titled(drawn: Any, text: str) -> None:
 
 
 @cache
-def _colours() -> Any:
-    steps = [LIGHT.background(step / _STEPS) for step in range(-_STEPS, _STEPS + 1)]
+def _colours(theme: Theme) -> Any:
+    steps = [theme.background(step / _STEPS) for step in range(-_STEPS, _STEPS + 1)]
     return matplotlib("colors").ListedColormap(steps, "lxtlike").with_extremes(bad="#e8eaed")
 
 

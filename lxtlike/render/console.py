@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -42,10 +42,14 @@ def terminal(
     Raises:
         InputError: the result has a schema that cannot be shown.
     """
-    view = View.of(result)
-    width = max(30, width)
+    view, width = View.of(result), max(30, width)
     ink = Ink.of(color, theme or paper())
-    page = [*lines(_head(view), width), [], *_text(view, ink, width), [], *lines(_legend(view, ink), width)]
+    return composed(view, _text(view, ink, width), ink, width, top)
+
+
+def composed(view: View, body: Iterable[Sequence[Run]], ink: Ink, width: int, top: int) -> str:
+    """What stands around a result's own `body`: headline and facts before it, legend, ranking and ledger behind it."""
+    page = [*lines(_head(view), width), [], *body, [], *lines(_legend(view, ink), width)]
     if view.outputs and top > 0:
         page += [[], *outputs(view, ink, width, top)]
     if top > 0:

@@ -102,7 +102,7 @@ def _rendered(
     granularity = _granularity(view.result.get("units"), groups)
     extra = [name for name in ("layers", "heads") if view.result.get(name)]
     return markup.encodable(
-        _environment()
+        environment()
         .get_template(template)
         .render(
             view=view,
@@ -117,7 +117,7 @@ def _rendered(
             granularity=granularity,
             grouped=granularity if granularity == "units" else f"{granularity}s",
             open=template == "page.html",
-            style=Markup(_style()),
+            style=Markup(style()),
             script=Markup(_script()),
             digest=script_hash(),
             palettes=list(scale.PALETTES),
@@ -169,15 +169,17 @@ def _script() -> str:
 
 
 @cache
-def _style() -> str:
-    source = _environment().get_template("page.css")
+def style() -> str:
+    """The style sheet of every page and fragment."""
+    source = environment().get_template("page.css")
     return source.render(light=scale.LIGHT, dark=scale.DARK, gamma=scale.GAMMA, palettes=scale.PALETTES).replace(
         "\n", ""
     )
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates, with what they call."""
     environment = Environment(
         loader=PackageLoader("lxtlike.render"),
         autoescape=True,

@@ -69,16 +69,21 @@ class Theme:
     ink: str
     paper: str
 
+    def rgb(self, ratio: float) -> Rgb:
+        """The colour of a sign, not mixed with anything."""
+        return _rgb(self.favour if ratio > 0 else self.against)
+
     def background(self, ratio: float) -> str:
         """The colour behind a token with this ratio, already mixed with the page, as ``#rrggbb``."""
         opacity = abs(ratio) ** GAMMA
-        paint = _rgb(self.favour if ratio > 0 else self.against)
-        mixed = (round(p + (c - p) * opacity) for p, c in zip(_rgb(self.paper), paint, strict=True))
+        mixed = (round(p + (c - p) * opacity) for p, c in zip(_rgb(self.paper), self.rgb(ratio), strict=True))
         return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
 LIGHT = Theme(favour="#ef8a62", against="#67a9cf", ink="#1f2328", paper="#ffffff")
 DARK = Theme(favour="#b2182b", against="#2166ac", ink="#e6edf3", paper="#0d1117")
+STRONG = Theme(favour=DARK.favour, against=DARK.against, ink=LIGHT.ink, paper=LIGHT.paper)
+"""For heat maps, on which no text stands, and which lie on pale pictures."""
 # For and against by palette, each on light and on dark paper. One grey has the underline alone for the sign.
 PALETTES = {
     "red / blue": ((LIGHT.favour, DARK.favour), (LIGHT.against, DARK.against)),

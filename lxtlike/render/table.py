@@ -40,12 +40,12 @@ def csv(result: Mapping[str, Any], kind: str | None = None, *, spreadsheet: bool
             Without it nothing but quoting is done, and such a file should be imported with its columns as text.
     """
     begins = re.compile("[=+\\-@\t\r\n＝＋－＠]") if spreadsheet else re.compile("(?!)")
-    return _lines(table(result, kind), ",", lambda text: _quoted("'" + text if begins.match(text) else text))
+    return written(table(result, kind), ",", lambda text: _quoted("'" + text if begins.match(text) else text))
 
 
 def tsv(result: Mapping[str, Any]) -> str:
     """Tab-separated values, one line for each row whatever its text: controls become ``\\t``, ``\\n``, ``\\x1b``."""
-    return _lines(table(result), "\t", lambda text: re.sub(rf"\\|{COMMAND.pattern}", _escaped, text))
+    return written(table(result), "\t", lambda text: re.sub(rf"\\|{COMMAND.pattern}", _escaped, text))
 
 
 def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
@@ -79,7 +79,8 @@ def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:
     return LONG_COLUMNS[kind], rows
 
 
-def _lines(lines: Lines, separator: str, guard: Callable[[str], str]) -> str:
+def written(lines: Lines, separator: str, guard: Callable[[str], str] = str) -> str:
+    """A table as text; `guard` makes of a string what may stand between separators."""
     head, rows = lines
     guard = cache(guard)  # in long form each token comes many times
     return "".join(

@@ -12,7 +12,7 @@ from lxtlike.errors import InputError
 from lxtlike.render.decoded import joined
 from lxtlike.render.matrix import summed
 from lxtlike.render.scale import Scale, number, percent
-from lxtlike.version import GENERATION_SCHEMA, SCHEMA
+from lxtlike.version import GENERATION_SCHEMA, IMAGE_SCHEMA, SCHEMA
 
 # A ledger whose rest is larger than this share of its accounts is not trusted silently (bfloat16 stays below it).
 OPEN_LEDGER = 0.01
@@ -34,6 +34,7 @@ _VALUES = {
     "prob": "probability",
     "function": "value",
 }
+_CARRIERS = {IMAGE_SCHEMA: "pixels"}
 _ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router", "rest")
 
 
@@ -248,8 +249,13 @@ class View:
             facts.append(("probability", percent(self.probability)))
         facts.append(("composite", self.result["composite"]))
         if self.share is not None:
-            facts.append(("explained by tokens", percent(self.share)))
+            facts.append((f"explained by {self.carriers}", percent(self.share)))
         return tuple(facts)
+
+    @property
+    def carriers(self) -> str:
+        """What the model reads, in the plural: tokens, or pixels."""
+        return _CARRIERS.get(self.result["schema"], "tokens")
 
     @property
     def grouped(self) -> str:
@@ -294,7 +300,7 @@ class View:
         amounts = {name: float(ledger.get(name, 0.0)) for name in _ACCOUNTS}
         total = sum(abs(amount) for amount in amounts.values()) or 1.0
         return tuple(
-            Account(name, amount, abs(amount) / total)
+            Account(self.carriers if name == "tokens" else name, amount, abs(amount) / total)
             for name, amount in amounts.items()
             if amount or name in ("tokens", "rest")
         )
