@@ -27,11 +27,11 @@ def first(
     weight: Array,
     bias: Array | None,
     c: Array,
-    count: Callable[[float, float, int], float],
+    count: Callable[[float, float, int, int], float],
     constant: Callable[[float], float],
     epsilon: float = 1e-6,
 ) -> Shared:
-    """``R_i = sum_j count(x_i, w_ji, i) / z'_j R_j``; x [N, I], weight [O, I], bias [O], c [N, O]."""
+    """``R_i = sum_j count(x_i, w_ji, j, i) / z'_j R_j``; x [N, I], weight [O, I], bias [O], c [N, O]."""
     samples, features = x.shape
     output, relevance = np.zeros((samples, weight.shape[0])), np.zeros_like(x)
     absorbed = {"bias": 0.0, "epsilon": 0.0}
@@ -39,7 +39,7 @@ def first(
         for j in range(weight.shape[0]):
             own = 0.0 if bias is None else float(bias[j])
             output[n, j] = sum(x[n, i] * weight[j, i] for i in range(features)) + own
-            counts = [count(x[n, i], weight[j, i], i) for i in range(features)]
+            counts = [count(x[n, i], weight[j, i], j, i) for i in range(features)]
             total = sum(counts) + constant(own)
             denominator = total + (epsilon if total >= 0 else -epsilon)
             arrives = output[n, j] * c[n, j]
@@ -52,18 +52,19 @@ def first(
 
 def w_squared(x: Array, weight: Array, bias: Array | None, c: Array) -> Shared:
     """Montavon et al. 2017, eq. 12; a bias is one more input of value 1."""
-    return first(x, weight, bias, c, lambda _x, w, _i: w * w, lambda b: b * b)
+    return first(x, weight, bias, c, lambda _x, w, _j, _i: w * w, lambda b: b * b)
 
 
-def flat(x: Array, weight: Array, bias: Array | None, c: Array) -> Shared:
-    """Lapuschkin et al. 2019: every input counts the same, whatever its weight."""
-    return first(x, weight, bias, c, lambda _x, _w, _i: 1.0, lambda _b: 0.0)
+def flat(x: Array, weight: Array, bias: Array | None, c: Array, connected: Array | None = None) -> Shared:
+    """Lapuschkin et al. 2019: every input that is `connected` [O, I] with an output (default: all) counts the same."""
+    joined = np.ones_like(weight) if connected is None else connected
+    return first(x, weight, bias, c, lambda _x, _w, j, i: float(joined[j, i]), lambda _b: 0.0)
 
 
 def box(x: Array, weight: Array, bias: Array | None, c: Array, low: Array, high: Array) -> Shared:
     """Montavon et al. 2017, eq. 18, with a low and a high end for each input [I]; a bias cancels out."""
 
-    def count(value: float, w: float, i: int) -> float:
+    def count(value: float, w: float, _j: int, i: int) -> float:
         return float(value * w - low[i] * max(w, 0.0) - high[i] * min(w, 0.0))
 
     return first(x, weight, bias, c, count, lambda _b: 0.0)
