@@ -35,7 +35,8 @@ class Composite:
         layers: rules for some layers only; where several apply, the last one does.
         operations: functions that this composite knows beside the built-in ones -> their family.
         atoms: module classes whose inside is not looked at -> their family: "activation" or "gate" for an elementwise
-            function, "linear" for a layer with a kernel of its own (its `bias`, if any, is what it adds).
+            function, "linear" for a layer with a kernel of its own (its `bias`, if any, is what it adds). Files name classes
+            by patterns, such as "*MLP".
 
     Raises:
         InputError: for a family, rule or parameter that does not exist; the message names the nearest right one.
@@ -46,7 +47,7 @@ class Composite:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     layers: tuple[Assignment, ...] = ()
     operations: Mapping[Callable[..., Any], str] = field(default_factory=dict)
-    atoms: Mapping[type, str] = field(default_factory=dict)
+    atoms: Mapping[type | str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for family, rule in self.rules.items():
@@ -106,6 +107,8 @@ class Composite:
         table["rules"] = {family: rule.to_yaml() for family, rule in self.rules.items()}
         if self.layers:
             table["layers"] = [assignment.to_yaml() for assignment in self.layers]
+        if named := {pattern: family for pattern, family in self.atoms.items() if isinstance(pattern, str)}:
+            table["atoms"] = named
         text: str = yaml.safe_dump(table, sort_keys=False)
         return text
 
@@ -176,7 +179,7 @@ def _takes(other: str, rule: Rule, family: str, key: str) -> bool:
     return family in ("", other) and key in parameters_of(other, rule.name)
 
 
-_KEYS = ("name", "summary", "base", "rules", "layers")
+_KEYS = ("name", "summary", "base", "rules", "layers", "atoms")
 
 
 def _read(path: Path) -> Composite:
@@ -193,19 +196,19 @@ def _read(path: Path) -> Composite:
         reason = str(error).replace("\n", " ")
         raise InputError(f"the composite file {str(path)!r} is not valid YAML: {reason}") from error
     if not isinstance(content, dict):
-        raise InputError(
-            f"the composite file {str(path)!r} must be a mapping with the keys name, summary, base, rules, layers."
-        )
+        raise InputError(f"the composite file {str(path)!r} must be a mapping with the keys {', '.join(_KEYS)}.")
     for key in content:
         check_choice(f"key in {path.name!r}", key, _KEYS)
-    rules = content.get("rules") or {}
+    rules, atoms = content.get("rules") or {}, content.get("atoms") or {}
     if not isinstance(rules, dict):
         raise InputError(f"'rules' in {path.name!r} must be a mapping from families of operations to rules")
+    if not isinstance(atoms, dict) or not all(isinstance(pattern, str) for pattern in atoms):
+        raise InputError(f"'atoms' in {path.name!r} must be a mapping from names of module classes to families")
     base = content.get("base")
     start = _read(CONFIGS / f"{base}.yaml") if base in _built_in() else Composite("")
     if base is not None and base not in _built_in():
         check_choice(f"base in {path.name!r}", base, _built_in())
-    composite = start | rules
+    composite = replace(start | rules, atoms={**start.atoms, **atoms})
     for entry in _entries(content.get("layers"), path):
         composite = composite.where(entry.pop("rules", None), **entry)
     return replace(composite, name=str(content.get("name") or path.stem), summary=str(content.get("summary") or ""))

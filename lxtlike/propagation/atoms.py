@@ -8,6 +8,7 @@ linear layer with the weight that it stands for: its backward pass is right, but
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,13 +46,17 @@ _BIAS = "lxtlike.bias"
 def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, ModuleRule]]:
     """The atoms of a model, each with what runs in place of its forward."""
     for module in model.modules():
-        own = next((family for cls, family in composite.atoms.items() if isinstance(module, cls)), None)
+        own = next((family for cls, family in composite.atoms.items() if _is_a(module, cls)), None)
         if own is not None:
             yield module, _rule(module, own, None)
         elif type(module).__name__ in ATOMS:
             family, ratio = ATOMS[type(module).__name__]
             if family in composite.rules:
                 yield module, _rule(module, family, ratio)
+
+
+def _is_a(module: nn.Module, cls: type | str) -> bool:
+    return fnmatchcase(type(module).__name__, cls) if isinstance(cls, str) else isinstance(module, cls)
 
 
 def _rule(module: nn.Module, family: str, ratio: Callable[[Call], Tensor] | None) -> ModuleRule:

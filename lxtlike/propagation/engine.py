@@ -148,8 +148,8 @@ def _within(
 ) -> Any:
     """A replaced module's forward: by its rule inside the rule mode, as it was elsewhere."""
     tracked = any(t.requires_grad for t in tensors(args, kwargs))
-    if not here.depth or not tracked or not torch.is_grad_enabled():
-        return forward(*args, **kwargs)
+    if not here.depth or not tracked or mode.resting or not torch.is_grad_enabled():
+        return forward(*args, **kwargs)  # mode.resting: inside of a module that is one operation
     if mode.layers is None:
         return rule(mode, forward, args, kwargs)
     with mode.suspended():

@@ -37,6 +37,9 @@ class RuleMode(TorchFunctionMode):
     """Runs operations on tracked tensors by the rules of a composite; everything else passes untouched.
 
     Tracked means: carries gradient while all parameters are frozen, so it comes from the explained input.
+
+    Attributes:
+        resting: whether operations pass untouched (`suspended`).
     """
 
     def __init__(
@@ -64,22 +67,22 @@ class RuleMode(TorchFunctionMode):
         self._cutting = False
         self.layers = Layers(audit.book, self.activated) if by_layer else None
         audit.layers = self.layers
-        self._suspended = False
+        self.resting = False
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Let operations pass untouched: inside a module that is one operation. Other function modes stay in force."""
-        before, self._suspended = self._suspended, True
+        before, self.resting = self.resting, True
         try:
             yield
         finally:
-            self._suspended = before
+            self.resting = before
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._suspended:
+        if self.resting:
             return func(*args, **kwargs)
         if func in _LEAVES or kwargs.get("requires_grad"):
             return self._leaf(func, args, kwargs)
