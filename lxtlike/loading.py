@@ -57,7 +57,14 @@ TASKS: Mapping[str, Task] = MappingProxyType(
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
-BUNDLED: Mapping[str, str] = MappingProxyType({"bindings": "causal-lm", "sentiment": "sequence-classification"})
+BUNDLED: Mapping[str, str] = MappingProxyType(
+    {
+        "bindings": "causal-lm",
+        "sentiment": "sequence-classification",
+        "digits-cnn": "image-classification",
+        "digits-vit": "image-classification",
+    }
+)
 """The models inside the package, by name, and their tasks."""
 
 _MODELS = Path(__file__).parent / "assets" / "models"
