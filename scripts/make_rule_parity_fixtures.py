@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 FOLDER = Path(__file__).parents[1] / "tests" / "fixtures" / "parity" / "rules"
 GAMMA, EPSILON, LOW, HIGH = 0.25, 1e-6, -1.0, 1.0
-POOLING = 1e-15  # zennit's stabiliser where an average is shared out: lxtlike has none there, and 0 / 0 must not be
+TINY = 1e-15  # zennit's stabiliser in averages and norms: lxtlike has none there, and 0 / 0 must not be
 
 
 def import_zennit() -> tuple[Any, Any, Any, Any]:
@@ -53,8 +53,8 @@ def zennit_composites(model: nn.Module) -> Iterator[tuple[str, Any]]:
     biases, norms = any(name.endswith("bias") for name, _ in model.named_parameters()), has_norms(model)
     rules, composites, canonizers, types = import_zennit()
     merged = {"canonizers": [canonizers.SequentialMergeBatchNorm()]}
-    classic = {**merged, "layer_map": [(types.AvgPool, rules.Norm(stabilizer=POOLING))]}
-    base = composites.layer_map_base(stabilizer=POOLING)
+    classic = {**merged, "layer_map": [(types.AvgPool, rules.Norm(stabilizer=TINY))]}
+    base = composites.layer_map_base(stabilizer=TINY)
     everywhere = {
         "epsilon": rules.Epsilon(),
         "epsilon-0.1": rules.Epsilon(epsilon=0.1),
@@ -80,7 +80,7 @@ def zennit_composites(model: nn.Module) -> Iterator[tuple[str, Any]]:
     yield "epsilon-alpha2-beta1", composites.EpsilonAlpha2Beta1(**classic)
     yield "epsilon-alpha2-beta1-flat", composites.EpsilonAlpha2Beta1Flat(**classic)
     if norms:
-        layers = [(types.BatchNorm, rules.Norm()), *base, (types.Linear, rules.Epsilon())]
+        layers = [(types.BatchNorm, rules.Norm(stabilizer=TINY)), *base, (types.Linear, rules.Epsilon())]
         yield "epsilon-norm-apart", composites.LayerMapComposite(layers)
         yield "epsilon-norm-passed", composites.LayerMapComposite([*base, (types.Linear, rules.Epsilon())])
 

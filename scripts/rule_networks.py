@@ -24,7 +24,8 @@ def network(name: str) -> nn.Sequential:
             nn.Linear(8, CLASSES, bias=bias),
         ]
     else:
-        norms = [nn.BatchNorm2d(4), nn.BatchNorm2d(6)] if name.startswith("cnn-norm") else []
+        # eps 0: zennit leaves it in the norm that it has merged, which changes the network by half of it.
+        norms = [nn.BatchNorm2d(channels, eps=0.0) for channels in (4, 6)] if name.startswith("cnn-norm") else []
         layers = [
             nn.Conv2d(2, 4, 3, padding=1, bias=bias),
             *norms[:1],

@@ -102,8 +102,10 @@ def test_relevance_is_theirs(network: str, peer: str, question: str, signs: str)
     assert distance(network, peer, question, signs, OURS[peer, question]) <= BAR[peer]
 
 
-@pytest.mark.parametrize(("network", "peer", "question", "signs"), [case for case in CASES if case[2] != "epsilon"])
-def test_the_rules_decide_the_numbers(network: str, peer: str, question: str, signs: str) -> None:
+DECIDED = sorted({(peer, question) for network, peer, question, _ in CASES if network == "cnn"} - {("zennit", "epsilon"), ("captum", "epsilon")})
+
+
+@pytest.mark.parametrize(("peer", "question"), DECIDED)
+def test_the_rules_decide_the_numbers(peer: str, question: str) -> None:
     """The plain gradient gives something else, so the agreement above is not vacuous."""
-    other = "input-x-gradient" if question != "epsilon-norm-apart" else "epsilon:epsilon=0.1"
-    assert distance(network, peer, question, signs, other) > 0.001
+    assert distance("cnn", peer, question, "mixed", "lrp-0") > 0.01
