@@ -102,7 +102,10 @@ def test_relevance_is_theirs(network: str, peer: str, question: str, signs: str)
     assert distance(network, peer, question, signs, OURS[peer, question]) <= BAR[peer]
 
 
-DECIDED = sorted({(peer, question) for network, peer, question, _ in CASES if network == "cnn"} - {("zennit", "epsilon"), ("captum", "epsilon")})
+DECIDED = sorted(
+    {(peer, question) for network, peer, question, _ in CASES if network == "cnn"}
+    - {("zennit", "epsilon"), ("captum", "epsilon")}
+)
 
 
 @pytest.mark.parametrize(("peer", "question"), DECIDED)
