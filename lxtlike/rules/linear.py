@@ -55,14 +55,16 @@ def gradient(call: Call) -> Any:
 def epsilon(call: Call, *, epsilon: float = 1e-6, relative: float = 0.0) -> Any:
     """LRP-epsilon: plain gradient of ``c * |y| / (|y| + epsilon)`` (Bach et al. 2015; sign(0) = +1).
 
-    `relative` adds to epsilon this many times the root mean square of an item's outputs (Montavon et al. 2019, section 10.2).
+    `relative` adds to epsilon this many times the root mean square of the outputs (Montavon et al. 2019, section 10.2): of an
+    item's, of a convolution; of a position's, of a linear layer, so that padding and other items change nothing.
     """
     output = gradient(call)
     if epsilon == 0 and relative == 0:
         return output
     value = output.detach()
     size = wide(value).abs()
-    spread = size.square().mean(tuple(range(1, size.dim())), keepdim=True).sqrt() if relative else 0.0
+    own = (-1,) if call.operation.channel == -1 else tuple(range(1, size.dim()))
+    spread = size.square().mean(own, keepdim=True).sqrt() if relative else 0.0
     ratio = torch.where(size == 0, 0.0, size / (size + epsilon + relative * spread)).to(value.dtype)
     # A tensor of its own: models add residuals to the result in place.
     absorbed = keep(wide(value) * (1 - wide(ratio)))
