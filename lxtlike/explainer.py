@@ -47,7 +47,7 @@ class Explainer(Setting):
         name: what results call the model; by default its own name or path.
 
     Raises:
-        InputError: the task cannot be told or is not supported, no tokenizer, an unknown composite.
+        InputError: the task cannot be told, an image classifier, no tokenizer, an unknown composite.
     """
 
     def __init__(
@@ -78,11 +78,6 @@ class Explainer(Setting):
             strict=strict,
             checkpointing=checkpointing,
         )
-        if self.task not in EXPLAINED:
-            raise InputError(
-                f"{self.task} models are not explained here yet, only {', '.join(EXPLAINED)}: use `lxtlike.propagate`, which "
-                "takes any model"
-            )
         self._reading = EXPLAINED[self.task](self.model, tokenizer)
         self._alone: bool | None = (
             None  # whether texts of different lengths must not share a batch; measured when asked

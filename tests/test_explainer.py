@@ -181,7 +181,7 @@ def test_bad_input(causal: Explainer) -> None:
         Explainer(causal.model, causal.tokenizer, composite="cp-lpr")
     sized = {"image_size": 8, "patch_size": 4, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     images = ViTForImageClassification(ViTConfig(**sized, intermediate_size=8))
-    with pytest.raises(InputError, match="image-classification models are not explained here yet"):
+    with pytest.raises(InputError, match=r"explained by lxtlike\.ImageExplainer"):
         Explainer(images, tiny_models.tokenizer())
     with pytest.raises(InputError, match="there is no task"):
         Explainer(causal.model, causal.tokenizer, task="poetry")
