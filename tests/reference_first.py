@@ -51,7 +51,7 @@ def first(
 
 
 def w_squared(x: Array, weight: Array, bias: Array | None, c: Array) -> Shared:
-    """Montavon et al. 2017, eq. 12; a bias is one more input of value 1."""
+    """Montavon et al. 2017; a bias is one more input of value 1."""
     return first(x, weight, bias, c, lambda _x, w, _j, _i: w * w, lambda b: b * b)
 
 
@@ -62,7 +62,7 @@ def flat(x: Array, weight: Array, bias: Array | None, c: Array, connected: Array
 
 
 def box(x: Array, weight: Array, bias: Array | None, c: Array, low: Array, high: Array) -> Shared:
-    """Montavon et al. 2017, eq. 18, with a low and a high end for each input [I]; a bias cancels out."""
+    """Montavon et al. 2017, with a low and a high end for each input [I]; a bias cancels out."""
 
     def count(value: float, w: float, _j: int, i: int) -> float:
         return float(value * w - low[i] * max(w, 0.0) - high[i] * min(w, 0.0))

@@ -47,7 +47,7 @@ def read_from(x: Tensor) -> Tensor | None:
 
 
 def w_squared(call: Call, *, epsilon: float = 1e-6) -> Any:
-    """The w^2 rule, ``R_i = sum_j w_ij^2 / z'_j R_j`` with ``z'_j = sum_i w_ij^2 + b_j^2`` (Montavon et al. 2017, eq. 12)."""
+    """The w^2 rule, ``R_i = sum_j w_ij^2 / z'_j R_j`` with ``z'_j = sum_i w_ij^2 + b_j^2`` (Montavon et al. 2017)."""
     return _evenly(call, "w-squared", torch.square, torch.square, epsilon)
 
 
@@ -57,7 +57,7 @@ def flat(call: Call, *, epsilon: float = 1e-6) -> Any:
 
 
 def box(call: Call, *, low: Bound = None, high: Bound = None, epsilon: float = 1e-6) -> Any:
-    """The z^B rule, ``z'_ij = x_i w_ij - low w_ij+ - high w_ij-`` for inputs between low and high (Montavon et al. 2017, eq. 18).
+    """The z^B rule, ``z'_ij = x_i w_ij - low w_ij+ - high w_ij-`` for inputs between low and high (Montavon et al. 2017).
 
     A bias cancels out. Bounds are numbers, or one for each channel.
 
