@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router")
+ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router", "masked")
 """What the explained value is made of, but for the rest."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """``explained = tokens + positions + biases + softmax + epsilon + router + rest`` (all in units of the target).
+    """``explained = tokens + positions + biases + softmax + epsilon + router + masked + rest`` (all in units of the target).
 
     Attributes:
         explained: the target's value F, read from the patched forward in float32 or wider.
@@ -29,6 +29,7 @@ class Ledger:
         softmax: what the Taylor bias of softmaxes absorbed (AttnLRP; 0 for CP-LRP).
         epsilon: what the stabiliser of the epsilon rule absorbed.
         router: the same of routers' softmaxes (mixtures of experts; rule `router: uniform`).
+        masked: what does not flow through the components that an explanation is conditional on (`lxtlike.latent`).
         special: the part of ``tokens`` that lies on special tokens; shown beside it, not added.
     """
 
@@ -39,6 +40,7 @@ class Ledger:
     softmax: float = 0.0
     epsilon: float = 0.0
     router: float = 0.0
+    masked: float = 0.0
     special: float = 0.0
     bias_kinds: Mapping[str, float] = field(default_factory=dict, hash=False)
 
@@ -65,8 +67,13 @@ class Ledger:
         return (self.explained, self.special, *self.accounts.values(), *self.bias_kinds.values())
 
     def to_dict(self) -> dict[str, float]:
-        """The fields with `rest` and `relative_error`, as written to JSON; kinds of biases as ``biases.linear``."""
+        """The fields with `rest` and `relative_error`, as written to JSON; kinds of biases as ``biases.linear``.
+
+        `masked` is there only where something is.
+        """
         numbers = {name: value for name, value in asdict(self).items() if name != "bias_kinds"}
+        if not self.masked:
+            del numbers["masked"]
         kinds = {f"biases.{kind}": value for kind, value in sorted(self.bias_kinds.items())}
         return {**numbers, **kinds, "rest": self.rest, "relative_error": self.relative_error}
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -51,7 +52,7 @@ def layer_runs(model: nn.Module, views: Views) -> Iterator[list[LayerRun]]:
             runs.append(LayerRun())
             running.append(runs[-1])
             if views.heads:
-                watch.found = running[-1].attention
+                watch.visit = partial(_noted, running[-1].attention)
                 watch.__enter__()  # type: ignore[no-untyped-call]
 
     def end(_module: nn.Module, _args: Any, output: Any) -> None:
@@ -59,7 +60,7 @@ def layer_runs(model: nn.Module, views: Views) -> Iterator[list[LayerRun]]:
             running.pop().hidden = next((t for t in tensors(output) if t.requires_grad), None)
             if views.heads:
                 watch.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-                watch.found = running[-1].attention if running else None
+                watch.visit = partial(_noted, running[-1].attention) if running else None
 
     layers = dict.fromkeys(layers_of(model).values()) if any(views) else ()
     handles = [layer.register_forward_pre_hook(begin, prepend=True) for layer in layers]
@@ -71,6 +72,12 @@ def layer_runs(model: nn.Module, views: Views) -> Iterator[list[LayerRun]]:
             handle.remove()
         for _ in running if views.heads else ():  # interrupted, which no hook hears of
             watch.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+
+def _noted(found: list[AttentionOutput], output: AttentionOutput) -> Tensor:
+    if output.tensor.requires_grad:
+        found.append(output)
+    return output.tensor
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class ViewPlaces:
             InputError: there are no such layers; heads are asked for, and there are none, or some that cannot be told apart.
         """
         of_text = [
-            (run.hidden, run.attention) for run in runs if run.hidden is not None and _axis(run.hidden, size) >= 0
+            (run.hidden, run.attention) for run in runs if run.hidden is not None and batch_axis(run.hidden, size) >= 0
         ]
         if any(views) and not of_text:
             raise InputError(
@@ -136,11 +143,11 @@ class ViewPlaces:
         return layers, heads
 
     def _by_position(self, relevance: Tensor) -> Tensor:
-        axis = _axis(relevance, self.size)
+        axis = batch_axis(relevance, self.size)
         return relevance.sum([other for other in range(relevance.dim()) if other not in (axis, axis + 1)])
 
 
-def _axis(hidden: Tensor, size: torch.Size) -> int:
+def batch_axis(hidden: Tensor, size: torch.Size) -> int:
     """The axis of the batch, before that of the positions (parallel streams may come first or later); -1 without one."""
     return next((axis for axis in range(hidden.dim() - 2) if hidden.shape[axis : axis + 2] == size), -1)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -35,6 +35,17 @@ class AttentionOutput:
     tensor: Tensor
     order: tuple[int, ...]
 
+    def by_feature(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """A tensor of the same shape as [B, T, H, F], for a text [B, T] of whole heads."""
+        moved = x.permute(self.order)
+        return moved.reshape(size[0], -1, *moved.shape[-2:]).transpose(1, 2)
+
+    def as_made(self, x: Tensor) -> Tensor:
+        """What `by_feature` gave, back in the tensor's own shape."""
+        shape = [self.tensor.shape[axis] for axis in self.order]
+        back = sorted(range(len(self.order)), key=lambda axis: self.order[axis])
+        return x.transpose(1, 2).reshape(shape).permute(back)
+
     def count(self, size: Sequence[int]) -> int:
         """How many heads there are, for a text [B, T]; 0 if it is not made of whole heads."""
         items, length = size
@@ -50,15 +61,16 @@ class AttentionOutput:
 
 
 class AttentionWatch(TorchFunctionMode):
-    """Notes what attention puts out; to be entered inside a model's forward, where it sees the model's own operations.
+    """Sees what attention puts out; to be entered inside a model's forward, where it sees the model's own operations.
 
     Attributes:
-        found: the list that is filled; None while nothing is noted (a layer that is computed again).
+        visit: what is called with each output; the model goes on with the tensor that it returns. None while nothing is
+            looked at (a layer that is computed again).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, visit: Callable[[AttentionOutput], Tensor] | None = None) -> None:
         super().__init__()
-        self.found: list[AttentionOutput] | None = None
+        self.visit = visit
         self._weights: Any = WeakTensorKeyDictionary()
 
     def __torch_function__(
@@ -69,28 +81,32 @@ class AttentionWatch(TorchFunctionMode):
             with self:
                 return COMPOUNDS[func](*args, **kwargs)
         result = func(*args, **kwargs)
-        if self.found is not None and func in OPERATIONS:
-            self._see(func, args, kwargs, result)
+        if self.visit is not None and func in OPERATIONS:
+            return self._see(func, args, kwargs, result)
         return result
 
-    def _see(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+    def _see(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Any:
         operation, given = OPERATIONS[func], tensors(args, dict(kwargs))
         if operation.name == "scaled_dot_product_attention":
-            self._note(result, tuple(range(result.dim())))
-        elif operation.name == "softmax":
+            return self._visited(result, tuple(range(result.dim())))
+        if operation.name == "softmax":
             if not is_router(given[0]):
                 self._weights[result] = True
         elif weights := [t for t in given if t in self._weights]:
-            values = [t for t in given if t.requires_grad and t not in self._weights]
+            values = [t for t in given if t not in self._weights and _follows(t, weights[0])]
             if operation.family is linear_or_product and len(weights) == len(values) == 1:
-                self._note(result, _order(result, given[0] is weights[0], args[0]))
-            else:  # dropped out, cast, cut, reshaped, masked
-                for t in tensors(result):
-                    self._weights[t] = True
+                return self._visited(result, _order(result, given[0] is weights[0], args[0]))
+            for t in tensors(result):  # dropped out, cast, cut, reshaped, masked
+                self._weights[t] = True
+        return result
 
-    def _note(self, output: Tensor, order: tuple[int, ...]) -> None:
-        if self.found is not None and output.requires_grad:
-            self.found.append(AttentionOutput(output, order))
+    def _visited(self, output: Tensor, order: tuple[int, ...]) -> Tensor:
+        return output if self.visit is None else self.visit(AttentionOutput(output, order))
+
+
+def _follows(t: Tensor, weights: Tensor) -> bool:
+    """Whether a tensor comes from the input, like the attention weights do; without gradients, whether it may."""
+    return t.requires_grad or (not weights.requires_grad and t.is_floating_point() and not isinstance(t, nn.Parameter))
 
 
 def _order(output: Tensor, weights_first: bool, equation: object) -> tuple[int, ...]:

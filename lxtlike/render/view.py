@@ -35,7 +35,7 @@ _VALUES = {
     "function": "value",
 }
 _CARRIERS = {IMAGE_SCHEMA: "pixels"}
-_ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router", "rest")
+_ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router", "masked", "rest")
 
 
 @dataclass(frozen=True)
