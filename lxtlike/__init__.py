@@ -9,11 +9,12 @@ from lxtlike.errors import AuditError, InputError, LxtlikeError, NumericalError
 from lxtlike.version import __version__
 
 if TYPE_CHECKING:
-    from lxtlike.attribution import Attribution, GenerationAttribution, ImageAttribution, compare, load
+    from lxtlike.attribution import Attribution, GenerationAttribution, ImageAttribution, PairAttribution, compare, load
     from lxtlike.composites import COMPOSITES, Composite
     from lxtlike.explainer import Explainer, explain
     from lxtlike.ledger import Ledger
     from lxtlike.propagation import Audit, propagate
+    from lxtlike.similarity import SimilarityExplainer
     from lxtlike.text import Token
     from lxtlike.vision import ImageExplainer
 
@@ -28,6 +29,8 @@ _HOMES = {
     "ImageAttribution": "lxtlike.attribution",
     "ImageExplainer": "lxtlike.vision",
     "Ledger": "lxtlike.ledger",
+    "PairAttribution": "lxtlike.attribution",
+    "SimilarityExplainer": "lxtlike.similarity",
     "Token": "lxtlike.text",
     "compare": "lxtlike.attribution",
     "explain": "lxtlike.explainer",
@@ -49,6 +52,8 @@ __all__ = [
     "Ledger",
     "LxtlikeError",
     "NumericalError",
+    "PairAttribution",
+    "SimilarityExplainer",
     "Token",
     "__version__",
     "compare",

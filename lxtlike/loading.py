@@ -39,6 +39,7 @@ class Task:
 
 
 IMAGES = "image-classification"
+SIMILARITY = "sentence-similarity"  # of a model without its head: its last states are pooled
 
 TASKS: Mapping[str, Task] = MappingProxyType(
     {
@@ -51,6 +52,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         ),
         "seq2seq-lm": Task("AutoModelForSeq2SeqLM", ("ForConditionalGeneration",)),
         IMAGES: Task("AutoModelForImageClassification", ("ForImageClassification",)),
+        SIMILARITY: Task("AutoModel", ()),
     }
 )
 
@@ -376,6 +378,8 @@ def _told(architectures: Sequence[str], config: PreTrainedConfig) -> str | None:
 def _resolve_task(config: PreTrainedConfig, architectures: Sequence[str], task: str, name: str) -> str:
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
 
+    if task == SIMILARITY:  # any model has states
+        return task
     told = _told(architectures, config)
     asked = told if task == "auto" else task
     made = f"({architectures[0]})" if architectures else "(no architecture in its config)"
@@ -401,6 +405,8 @@ def _read_model(source: _Source, task: str, options: dict[str, Any]) -> PreTrain
         model, info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **options)
     parameters = {name for name, _ in model.named_parameters()}
     missing = sorted(parameters.intersection(info["missing_keys"]))
+    if task == SIMILARITY:
+        missing = [name for name in missing if not name.startswith("pooler.")]  # states are pooled without it
     if missing:
         raise InputError(
             f"{source.name!r} has no trained weights for {task} ({len(missing)} missing, such as {missing[0]}): "

@@ -17,6 +17,10 @@ IMAGE_SCHEMA = "lxtlike/image/1"
 """What the JSON object of one explained image says that it is."""
 
 
+SIMILARITY_SCHEMA = "lxtlike/similarity/1"
+"""What the JSON object of an explained similarity says that it is."""
+
+
 def versions() -> dict[str, str]:
     """Library -> version, as results state them."""
     return {"lxtlike": __version__, **{name: version(name) for name in ("torch", "transformers")}}

@@ -4,6 +4,8 @@ from lxtlike.attribution.comparing import compare
 from lxtlike.attribution.decoded import Decoded
 from lxtlike.attribution.generation import GenerationAttribution, Output
 from lxtlike.attribution.image import ImageAttribution, Region
+from lxtlike.attribution.pair_ledger import PairLedger
+from lxtlike.attribution.pairs import PairAttribution, Side
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
 from lxtlike.attribution.result import Attribution
 from lxtlike.attribution.stored import load
@@ -17,9 +19,12 @@ __all__ = [
     "GenerationAttribution",
     "ImageAttribution",
     "Output",
+    "PairAttribution",
+    "PairLedger",
     "Region",
     "ResolvedTarget",
     "Segment",
+    "Side",
     "Unit",
     "compare",
     "load",

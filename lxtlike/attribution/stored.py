@@ -10,11 +10,12 @@ from typing import Any
 from lxtlike.attribution import tensors
 from lxtlike.attribution.generation import GenerationAttribution
 from lxtlike.attribution.image import ImageAttribution
+from lxtlike.attribution.pairs import PairAttribution
 from lxtlike.attribution.result import Attribution
 from lxtlike.attribution.saved import Saved, instead
 from lxtlike.errors import InputError
 
-KINDS: tuple[type[Saved], ...] = (Attribution, GenerationAttribution, ImageAttribution)
+KINDS: tuple[type[Saved], ...] = (Attribution, GenerationAttribution, ImageAttribution, PairAttribution)
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -82,7 +82,12 @@ _STATIC = "too long to be interactive here; only what holds 99 % of |relevance| 
 
 def script_hash() -> str:
     """The hash by which a content security policy allows the script of pages and fragments."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    return digest(_script())
+
+
+def digest(script: str) -> str:
+    """The hash by which a content security policy allows a script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _live(view: View, share: float, note: str, plain: Iterable[Piece]) -> str:

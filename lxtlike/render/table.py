@@ -39,13 +39,23 @@ def csv(result: Mapping[str, Any], kind: str | None = None, *, spreadsheet: bool
         spreadsheet: write ``'`` before a text that a spreadsheet would take for a formula (``=1+1``), which changes it.
             Without it nothing but quoting is done, and such a file should be imported with its columns as text.
     """
-    begins = re.compile("[=+\\-@\t\r\n＝＋－＠]") if spreadsheet else re.compile("(?!)")
-    return written(table(result, kind), ",", lambda text: _quoted("'" + text if begins.match(text) else text))
+    return as_csv(table(result, kind), spreadsheet)
 
 
 def tsv(result: Mapping[str, Any]) -> str:
     """Tab-separated values, one line for each row whatever its text: controls become ``\\t``, ``\\n``, ``\\x1b``."""
-    return written(table(result), "\t", lambda text: re.sub(rf"\\|{COMMAND.pattern}", _escaped, text))
+    return as_tsv(table(result))
+
+
+def as_csv(lines: Lines, spreadsheet: bool) -> str:
+    """Any lines, as `csv` writes them."""
+    begins = re.compile("[=+\\-@\t\r\n＝＋－＠]") if spreadsheet else re.compile("(?!)")
+    return written(lines, ",", lambda text: _quoted("'" + text if begins.match(text) else text))
+
+
+def as_tsv(lines: Lines) -> str:
+    """Any lines, as `tsv` writes them."""
+    return written(lines, "\t", lambda text: re.sub(rf"\\|{COMMAND.pattern}", _escaped, text))
 
 
 def table(result: Mapping[str, Any], kind: str | None = None) -> Lines:

@@ -108,7 +108,7 @@ def _row(index: int, token: str, special: bool, entry: Mapping[str, Any]) -> Row
     return Row(index, label, token, text, entry["start"], entry["end"], special, entry["relevance"])
 
 
-def _pieces(text: str, rows: Sequence[Row]) -> Iterator[Piece]:
+def pieces(text: str, rows: Sequence[Row]) -> Iterator[Piece]:
     """Cut `text` along the rows' offsets: rows that overlap become one piece, text between them a piece of its own."""
     order = sorted(range(len(rows)), key=lambda i: (rows[i].start, i))
     done = 0
@@ -170,9 +170,9 @@ class View:
             raise InputError(f"cannot render a result with schema {schema!r}; what can be shown is {known}")
         result = joined(result)
         rows = _rows(result)
-        pieces = tuple(_pieces(result["text"], rows))
-        coloured = (piece.relevance for piece in pieces if piece.relevance is not None and not piece.special)
-        return cls(result, rows, pieces, Scale.of(coloured))
+        found = tuple(pieces(result["text"], rows))
+        coloured = (piece.relevance for piece in found if piece.relevance is not None and not piece.special)
+        return cls(result, rows, found, Scale.of(coloured))
 
     @cached_property
     def by_token(self) -> View:
