@@ -319,11 +319,10 @@ def _read_processor(source: _Source, options: dict[str, Any]) -> BaseImageProces
         with _reading("image processor", source, advice):
             return AutoImageProcessor.from_pretrained(source.path, **options)
     except InputError as error:
-        if not isinstance(error.__cause__, ImportError):
+        if "torchvision" not in str(error.__cause__).casefold():
             raise
-        reason = "torchvision" if "orchvision" in str(error.__cause__) else "a library that is not here"
         raise LxtlikeError(
-            f"the image processor of {source.name!r} is one of those that need {reason}: install it, or pass pixel values "
+            f"the image processor of {source.name!r} is one of those that need torchvision: install it, or pass pixel values "
             "to lxtlike.ImageExplainer in Python"
         ) from error
 

@@ -9,10 +9,9 @@ from rich.style import Style
 
 from lxtlike.render.console import Run, composed
 from lxtlike.render.ink import Colors, Ink, Paper, paper
-from lxtlike.render.raster import Grid, Raster
+from lxtlike.render.raster import COARSE, Grid, Raster
 
 _PLAIN = Style()
-_MOST = 32  # cells beside each other
 
 
 def terminal(
@@ -30,16 +29,16 @@ def terminal(
     """
     raster, width = Raster.of(result), max(30, width)
     ink = Ink.of(color, theme or paper())
-    grid = _fitting(raster, min(_MOST, (width - 2) // 2))
+    grid = _fitting(raster, min(COARSE, (width - 2) // 2))
     return composed(raster.view(grid), _map(grid, ink), ink, width, top)
 
 
 def _fitting(raster: Raster, most: int) -> Grid:
-    """The own grid, the coarse one, or one that has at most so many cells in a row."""
+    """The own grid, the coarse one, or one that has at most so many cells in a row and in a column."""
     for grid in (raster.own, raster.coarse):
-        if len(grid.rows[0]) <= most:
+        if max(len(grid.rows), len(grid.rows[0])) <= most:
             return grid
-    edge = -(-raster.size[1] // most)
+    edge = -(-max(raster.size) // most)
     return raster.grids[0].by("cell", (edge, edge))
 
 

@@ -13,7 +13,7 @@ from lxtlike.render.figure import FORMATS
 from lxtlike.render.raster import PALE, Grid, Raster
 from lxtlike.render.scale import GAMMA, SEEN, STRONG
 
-_DOTTED = 40  # cells beside each other up to which what is against is dotted
+_DOTTED = 20  # cells beside each other up to which what is against is dotted
 
 
 def figure(result: Mapping[str, Any], format: str = "png", kind: str | None = None, top: int = 20) -> bytes:

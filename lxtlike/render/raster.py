@@ -58,10 +58,10 @@ class Grid:
 
     @cached_property
     def ranked(self) -> tuple[Row, ...]:
-        """Its cells as rows of a ranking, counted from the top left, from 1."""
+        """Its cells as rows of a ranking, each named by its row and its column, counted from 1."""
         width = len(self.rows[0])
         return tuple(
-            Row(y * width + x, f"{self.name} in row {y + 1}, column {x + 1}", "", "", 0, 0, False, value)
+            Row(y * width + x, f"{self.name} at {y + 1}, {x + 1}", "", "", 0, 0, False, value)
             for y, row in enumerate(self.rows)
             for x, value in enumerate(row)
         )

@@ -39,7 +39,8 @@ class ImageExplainer(Setting):
             parallelism.
         processor: its image processor, or a processor that has one; None if all images are given as pixel values between
             0 and 1.
-        composite, strict, checkpointing, name: as for `lxtlike.Explainer`.
+        composite: as for `lxtlike.Explainer`; box rules without bounds get the values of black and of white as theirs.
+        strict, checkpointing, name: as for `lxtlike.Explainer`.
 
     Raises:
         InputError: no image classifier, or an unknown composite.
@@ -169,7 +170,7 @@ class ImageExplainer(Setting):
             batch.to(device=self._device, dtype=self.model.dtype),
             lambda outputs: outputs.logits,
             [scalar],
-            self.composite,
+            self.composite.bounded(*self._processing.bounds),
             name="pixel_values",
             strict=strict,
             compare=strict or not self._compared,

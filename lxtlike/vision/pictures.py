@@ -74,7 +74,7 @@ def _readable(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"there is no image file {name}: give the path of one") from error
     except pillow("Image").DecompressionBombError as error:
-        raise InputError(f"{name} is too large to be read ({error}): make it smaller") from error
+        raise InputError(f"{name} has more pixels than are read: make it smaller") from error
     except pillow("Image").UnidentifiedImageError as error:
         raise InputError(f"{name} is no image in a format that Pillow reads: give a PNG or JPEG file") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:

@@ -55,14 +55,14 @@ class Processing:
         return (shares.mean(0) * 255).round().byte().numpy()
 
     @cached_property
-    def bounds(self) -> tuple[list[float], list[float]]:
+    def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The values of black and of white, for each channel.
 
         Raises:
             InputError: the processor makes the same of both.
         """
         if self.processor is None:
-            return [0.0] * self.channels, [1.0] * self.channels
+            return (0.0,) * self.channels, (1.0,) * self.channels
         low, high = self._uniform("black"), self._uniform("white")
         if any(bottom >= top for bottom, top in zip(low, high, strict=True)):
             raise InputError(f"{type(self.processor).__name__} does not tell white from black: pass tensors instead")
@@ -73,13 +73,12 @@ class Processing:
         """Whether blue comes first."""
         return self.processor is not None and self._uniform("red")[0] == self.bounds[0][0]
 
-    def _uniform(self, colour: str) -> list[float]:
+    def _uniform(self, colour: str) -> tuple[float, ...]:
         """What becomes of a picture of one colour, in its middle: edges may be padding."""
         mode = {1: "L", 3: "RGB"}.get(self.channels, "RGB")
         values = self._processed(pillow("Image").new(mode, _ANY_SIZE, colour))
         _, height, width = values.shape
-        found: list[float] = values[:, height // 2, width // 2].tolist()
-        return found
+        return tuple(values[:, height // 2, width // 2].tolist())
 
     def _processed(self, image: Any) -> Tensor:
         inputs = self.processor(images=image, return_tensors="pt")
