@@ -19,7 +19,7 @@ from lxtlike.attribution import Attribution, AuditSummary, GenerationAttribution
 from lxtlike.choices import Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
-from lxtlike.methods import Explained, Progress, Views
+from lxtlike.methods import Explained, Progress, ReadOut
 from lxtlike.rules.primitives import Book
 from lxtlike.setting import Setting, on_special, summary
 from lxtlike.targets import Chosen, values
@@ -88,18 +88,23 @@ def explained_span(
     weights: Sequence[Sequence[float] | None],
     *,
     strict: bool,
-    views: Views,
+    readout: ReadOut,
 ) -> Attribution:
     """A continuation as a whole, or what speaks for it rather than for another: one forward and one backward pass.
 
     Args:
         joined: prompt and continuation; a second one, of the same prompt and another continuation, is subtracted.
         weights: of each continuation one for each of its tokens; None means 1.
-        views: what is read besides the tokens' relevance; like that, it is of both texts together.
+        readout: what is read besides the tokens' relevance; like that, it is of both texts together.
 
     Raises:
-        InputError: weights that do not fit.
+        InputError: weights that do not fit; a reference.
     """
+    if readout.way is not None:
+        raise InputError(
+            "a reference stands for the whole text, and a continuation's own words are a part of it: explain one of its "
+            "tokens, or leave the reference out"
+        )
     first, others, start = joined[0], joined[1:], _start(prompt, joined[0])
     ids = [encoded.ids[start:] for encoded in joined]
     signed = []
@@ -121,7 +126,7 @@ def explained_span(
             total[..., :start] += other[..., :start]
         return total
 
-    (explained,) = _explain(setting, joined, start, [scalar], strict, views=views)
+    (explained,) = _explain(setting, joined, start, [scalar], strict, readout=readout)
     relevance = [explained.of(item, encoded) for item, encoded in enumerate(joined)]
     contrast: dict[str, Any] | None = None
     for item, other in enumerate(others, start=1):
@@ -151,6 +156,7 @@ def explained_span(
         ),
         layers=None if explained.layers is None else together(list(explained.layers)),
         heads=None if explained.heads is None else explained.heads.sum(0),
+        positions=None if explained.positions is None else together(list(explained.positions)),
     )
 
 

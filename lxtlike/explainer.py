@@ -17,10 +17,10 @@ from lxtlike.errors import InputError
 from lxtlike.feeding import check_length
 from lxtlike.generating import generated
 from lxtlike.loading import IMAGES, load, task_of, unwrapped
-from lxtlike.methods import Progress, Views
+from lxtlike.methods import Progress, ReadOut, Reference, Views, Way
 from lxtlike.predictions import explained_choices, explained_function, padding_matters
 from lxtlike.setting import Setting
-from lxtlike.targets import MEAN, Function, Span, Target
+from lxtlike.targets import Asked, Function, Span, Target
 from lxtlike.tasks import EXPLAINED, NextToken
 from lxtlike.text import Encoded, Given, Message, chat, extend_ids, named, token_ids
 
@@ -125,6 +125,9 @@ class Explainer(Setting):
         segments: Sequence[Given] | None = None,
         layers: bool = False,
         heads: bool = False,
+        positions: bool = False,
+        reference: str | int | None = None,
+        path: int | None = None,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> Attribution: ...
@@ -144,6 +147,9 @@ class Explainer(Setting):
         segments: None = None,
         layers: bool = False,
         heads: bool = False,
+        positions: bool = False,
+        reference: str | int | None = None,
+        path: int | None = None,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> list[Attribution]: ...
@@ -163,6 +169,9 @@ class Explainer(Setting):
         segments: Sequence[Given] | None = None,
         layers: bool = False,
         heads: bool = False,
+        positions: bool = False,
+        reference: str | int | None = None,
+        path: int | None = None,
         batch_size: int = 8,
         strict: bool | None = None,
     ) -> Attribution | list[Attribution]:
@@ -187,11 +196,15 @@ class Explainer(Setting):
             segments: what the text consists of, ``[(label, start, end), ...]``; `Attribution.by` knows them as parts.
             layers: read the tokens' relevance behind every layer, too (`Attribution.layers`).
             heads: read the relevance of every attention head, too (`Attribution.heads`).
+            positions: read the relevance of what is added to every token for where it stands (`Attribution.positions`).
+            reference: compare with the same text, every token of it replaced: "mask", "pad" or "unk", "mean" (of the
+                vocabulary) or "zero", another token's text, or an id. Relevance is ``(e - e_ref) c`` then.
+            path: the coefficient is averaged over so many points between reference and text.
             strict: overrides the explainer's own.
 
         Raises:
             InputError: empty or too long text, unknown target, position out of range, a chat that has no template, a
-                question without context.
+                question without context, a reference that is none or for which there is no place.
             NumericalError: NaN in the model's output.
             AuditError: under `strict`.
         """
@@ -208,46 +221,33 @@ class Explainer(Setting):
         if len(contexts) != len(texts):
             raise InputError(f"{len(contexts)} contexts for {len(texts)} texts: one for each is needed, or one for all")
         batch = [self._encode(own, chat, segments, other) for own, other in zip(texts, contexts, strict=True)]
-        found = self._explain(batch, target, contrast, objective, position, Views(layers, heads), batch_size, strict)
+        if path is not None and reference is None:
+            raise InputError("a path begins at a reference: name it, such as mask, pad, mean or zero")
+        way = None if reference is None else Way(self._reference(reference), path)
+        readout = ReadOut(Views(layers, heads), positions, way)
+        found = self._explain(batch, Asked(target, contrast, objective, position), readout, batch_size, strict)
         return found[0] if single else found
 
     def _explain(
-        self,
-        batch: list[Encoded],
-        target: str | int | Span | Function | None,
-        contrast: str | int | Span | None,
-        objective: str,
-        position: int | None,
-        views: Views,
-        batch_size: int,
-        strict: bool,
+        self, batch: list[Encoded], asked: Asked, readout: ReadOut, batch_size: int, strict: bool
     ) -> list[Attribution]:
-        if any(views) and any(encoded.decoder is not None for encoded in batch):
-            raise InputError(
-                "layers and heads are not read of an encoder-decoder, whose tokens are in two places: leave them out"
-            )
-        if callable(target):
-            if contrast is not None or position is not None or objective != "logit":
-                raise InputError(
-                    "a target function says itself what is explained: leave contrast, position and objective out"
-                )
-            return [explained_function(self, encoded, target, strict=strict, views=views) for encoded in batch]
-        spans = self._spans(target, contrast)
-        if spans:
-            if position is not None:
-                raise InputError("a continuation follows the whole text: leave the position out")
-            return [self._explain_span(prompt, spans, objective, strict, views) for prompt in batch]
-        asked = Target(target, contrast, objective, position)  # type: ignore[arg-type]  # no spans are left
+        for encoded in batch:
+            readout.check(len(encoded.sequences))
+        if (function := asked.function()) is not None:
+            return [explained_function(self, encoded, function, strict=strict, readout=readout) for encoded in batch]
+        if spans := asked.spans(self._is_long):
+            return [self._explain_span(prompt, spans, asked.objective, strict, readout) for prompt in batch]
+        target = asked.target()
         size = min(batch_size, len(batch)) if self._reading.pads else 1
         if size > 1 and len({len(encoded.tokens) for encoded in batch}) > 1:
             if self._alone is None:
-                self._alone = padding_matters(self, self._reading, batch, asked)
+                self._alone = padding_matters(self, self._reading, batch, target)
             size = 1 if self._alone else size
         return [
             attribution
             for start in range(0, len(batch), size)
             for attribution in explained_choices(
-                self, self._reading, batch[start : start + size], asked, strict=strict, views=views
+                self, self._reading, batch[start : start + size], target, strict=strict, readout=readout
             )
         ]
 
@@ -309,22 +309,11 @@ class Explainer(Setting):
             encoded = replace(encoded, parts=named(segments, encoded.text))
         return self._reading.ready(encoded)
 
-    def _spans(self, *choices: str | int | Span | None) -> list[Span]:
-        """Target and contrast as continuations, if one of them is several tokens; empty if each is one choice."""
-        if not any(isinstance(choice, Span) or self._is_long(choice) for choice in choices):
-            return []
-        for choice in choices:
-            if not isinstance(choice, (str, Span, type(None))) or choice == MEAN:
-                raise InputError(f"a continuation is contrasted with another one, given as text, not with {choice!r}")
-        spans = [choice if isinstance(choice, Span) else Span(choice) for choice in choices if choice is not None]  # type: ignore[arg-type]
-        if choices[0] is None:
-            raise InputError("a continuation as contrast needs one as target")
-        return spans
+    def _is_long(self, choice: str) -> bool:
+        return isinstance(self._reading, NextToken) and len(token_ids(choice, self.tokenizer)) > 1
 
-    def _is_long(self, choice: object) -> bool:
-        if not isinstance(self._reading, NextToken) or not isinstance(choice, str) or choice == MEAN:
-            return False
-        return len(token_ids(choice, self.tokenizer)) > 1
+    def _reference(self, asked: str | int) -> Reference:
+        return Reference.of(asked, self.tokenizer, self.model.config.get_text_config().vocab_size)
 
     @property
     def _writer(self) -> NextToken:
@@ -333,14 +322,14 @@ class Explainer(Setting):
         return self._reading
 
     def _explain_span(
-        self, prompt: Encoded, spans: list[Span], objective: str, strict: bool, views: Views
+        self, prompt: Encoded, spans: list[Span], objective: str, strict: bool, readout: ReadOut
     ) -> Attribution:
         Target(objective=objective)
         joined = [self._writer.extend(prompt, span.text) for span in spans]
         if len(joined) == 2 and joined[0] == joined[1]:
             raise InputError("target and contrast are the same continuation: their difference is 0")
         weights = [span.weights for span in spans]
-        return explained_span(self, prompt, joined, objective, weights, strict=strict, views=views)
+        return explained_span(self, prompt, joined, objective, weights, strict=strict, readout=readout)
 
 
 @lru_cache(maxsize=1)

@@ -6,8 +6,9 @@ stored, compared and shown without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router", "masked")
@@ -24,8 +25,8 @@ class Ledger:
         positions: relevance of learned position (and segment) embeddings and of position-dependent attention biases.
         biases: what biases of linear layers, betas of norms and any other additive constant absorbed.
         bias_kinds: the same by kind, adding up to `biases`: ``linear`` (biases of linear and convolution layers), ``norm``
-            (shifts of norms), ``taylor`` (constant terms of functions whose rule is `gradient`), ``other`` (class tokens,
-            attention sinks, numbers and whatever else is added).
+            (shifts of norms), ``taylor`` (constant terms of functions whose rule is `gradient`), ``reference`` (see
+            `between`), ``other`` (class tokens, attention sinks, numbers and whatever else is added).
         softmax: what the Taylor bias of softmaxes absorbed (AttnLRP; 0 for CP-LRP).
         epsilon: what the stabiliser of the epsilon rule absorbed.
         router: the same of routers' softmaxes (mixtures of experts; rule `router: uniform`).
@@ -61,6 +62,34 @@ class Ledger:
         if total == 0.0:
             return float(self.rest != 0.0)
         return abs(self.rest) / total
+
+    @classmethod
+    def mean(cls, ledgers: Sequence[Ledger]) -> Ledger:
+        """The mean of several, account by account."""
+        kinds = sorted({kind for ledger in ledgers for kind in ledger.bias_kinds})
+        names = ("explained", *ACCOUNTS, "special")
+        return cls(
+            **{name: fmean(getattr(ledger, name) for ledger in ledgers) for name in names},
+            bias_kinds={kind: fmean(ledger.bias_kinds.get(kind, 0.0) for ledger in ledgers) for kind in kinds},
+        )
+
+    def between(self, explained: float, tokens: float, *, booked: bool = True) -> Ledger:
+        """The ledger of the difference between the value at the text and at a reference.
+
+        Accounts are what they were, for the constants of a model are the same at both ends; that they cancel in the
+        difference, and what a way that is not straight leaves over, is one more constant, the bias ``reference``:
+        ``sum(e_ref c) - F(reference)`` where the coefficients are those of the text. So `rest` stays what it was.
+
+        Args:
+            explained: the difference.
+            tokens: the relevance of the tokens' differences, ``(e - e_ref) c``.
+            booked: False where no operation books anything (the empty composite): `rest` is what tokens leave over then.
+        """
+        if not booked:
+            return replace(self, explained=explained, tokens=tokens)
+        constant = (explained - tokens) - (self.explained - self.tokens)
+        kinds = {**self.bias_kinds, "reference": constant}
+        return replace(self, explained=explained, tokens=tokens, biases=self.biases + constant, bias_kinds=kinds)
 
     def numbers(self) -> tuple[float, ...]:
         """Every number that the ledger holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lxtlike.attribution import Attribution, ResolvedTarget
 from lxtlike.feeding import check_length, model_inputs, prediction
-from lxtlike.methods import Views
+from lxtlike.methods import ReadOut
 from lxtlike.propagation.surroundings import frozen, owned
 from lxtlike.rules.call import tensors
 from lxtlike.rules.primitives import Book, wide
@@ -45,7 +46,7 @@ def padding_matters(setting: Setting, reading: Reading, batch: Sequence[Encoded]
 
 
 def explained_choices(
-    setting: Setting, reading: Reading, batch: Sequence[Encoded], target: Target, *, strict: bool, views: Views
+    setting: Setting, reading: Reading, batch: Sequence[Encoded], target: Target, *, strict: bool, readout: ReadOut
 ) -> list[Attribution]:
     """What the model chooses for each text of a batch, or `target`, in one forward and one backward pass.
 
@@ -62,11 +63,12 @@ def explained_choices(
         return reading.rows(outputs, places, batch)
 
     def scalar(rows: Tensor, book: Book) -> Tensor:
-        chosen.extend(resolve(target, row.detach(), own) for row, own in zip(rows, choices, strict=True))
+        if not chosen:  # settled at the text, also for points on the way to it
+            chosen.extend(resolve(target, row.detach(), own) for row, own in zip(rows, choices, strict=True))
         return values(rows, chosen, book)
 
     inputs = model_inputs(batch, setting.model, setting.tokenizer, reading.kept(places))
-    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, views=views)
+    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, readout=readout)
     found = []
     for item, encoded in enumerate(batch):
         length = len(encoded.tokens)
@@ -78,20 +80,21 @@ def explained_choices(
                 explained.of(item, encoded),
                 explained.ledgers[item],
                 prediction=prediction(explained.rows[item], choices[item]),
-                target=reading.target(chosen[item], encoded, places[item], value),
+                target=replace(reading.target(chosen[item], encoded, places[item], value), **readout.stated()),
                 layers=None if explained.layers is None else explained.layers[item, :, :length],
                 heads=None if explained.heads is None else explained.heads[item],
+                positions=None if explained.positions is None else explained.positions[item, :length],
             )
         )
     if len(batch) > 1 and any(a.ledger.relative_error > CLOSED for a in found) and setting.composite.rules:
         # Where tokens of all items are mixed (experts), what an item absorbed is only known item by item.
         alone = ([encoded] for encoded in batch)
-        return [explained_choices(setting, reading, one, target, strict=strict, views=views)[0] for one in alone]
+        return [explained_choices(setting, reading, one, target, strict=strict, readout=readout)[0] for one in alone]
     return found
 
 
 def explained_function(
-    setting: Setting, encoded: Encoded, function: Function, *, strict: bool, views: Views
+    setting: Setting, encoded: Encoded, function: Function, *, strict: bool, readout: ReadOut
 ) -> Attribution:
     """What a caller's own function makes of the model's outputs for one text.
 
@@ -109,7 +112,7 @@ def explained_function(
         return measured(latest[0], function, book)
 
     inputs = model_inputs([encoded], setting.model, setting.tokenizer)
-    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, views=views)
+    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, readout=readout)
     name = getattr(function, "__name__", type(function).__name__)
     return setting.attribution(
         encoded,
@@ -117,7 +120,8 @@ def explained_function(
         explained.of(0, encoded),
         explained.ledgers[0],
         prediction=(),
-        target=ResolvedTarget(None, name, None, FUNCTION, None, float(explained.values[0])),
+        target=ResolvedTarget(None, name, None, FUNCTION, None, float(explained.values[0]), **readout.stated()),
         layers=None if explained.layers is None else explained.layers[0],
         heads=None if explained.heads is None else explained.heads[0],
+        positions=None if explained.positions is None else explained.positions[0],
     )

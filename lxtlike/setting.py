@@ -12,7 +12,7 @@ from torch import Tensor
 from lxtlike.attribution import Attribution, AuditSummary, Candidate, Decoded, ResolvedTarget
 from lxtlike.composites import Composite
 from lxtlike.ledger import Ledger
-from lxtlike.methods import Explained, ExplainedInput, lrp
+from lxtlike.methods import PLAIN, Explained, ExplainedInput, ReadOut
 from lxtlike.methods.lrp import Read
 from lxtlike.methods.passes import Scalar
 from lxtlike.text import Encoded
@@ -38,13 +38,20 @@ class Setting:
     _compared: bool = field(default=False, init=False)
 
     def explained(
-        self, inputs: Mapping[str, Any], read: Read, scalars: Sequence[Scalar], *, strict: bool, **options: Any
+        self,
+        inputs: Mapping[str, Any],
+        read: Read,
+        scalars: Sequence[Scalar],
+        *,
+        strict: bool,
+        readout: ReadOut = PLAIN,
+        **options: Any,
     ) -> list[Explained]:
-        """`lxtlike.methods.lrp` of the model, with its other options.
+        """`lxtlike.methods.lrp` of the model, with its other options, read as `readout` says.
 
         The forward deviation is a matter of model and composite: it is measured the first time, and always under `strict`.
         """
-        found = lrp(
+        found = readout.explained(
             self.model,
             inputs,
             read,
@@ -69,6 +76,7 @@ class Setting:
         target: ResolvedTarget,
         layers: Tensor | None = None,
         heads: Tensor | None = None,
+        positions: Tensor | None = None,
     ) -> Attribution:
         """The result for one text, from the relevance [T] of its tokens and what else was found out."""
         source, *said = encoded.sequences
@@ -99,6 +107,7 @@ class Setting:
             parts=parts,
             layers=None if layers is None else layers.float().cpu().numpy(),
             heads=None if heads is None else heads.float().cpu().numpy(),
+            positions=None if positions is None else positions.float().cpu().numpy(),
             decoder=decoder,
         )
 

@@ -83,6 +83,58 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a caller asks for, before it is told apart: a `Target`, a continuation, or a function of its own.
+
+    Attributes: those of `Target`, for which choice and contrast may also be continuations, and the choice a function.
+    """
+
+    choice: str | int | Span | Function | None = None
+    contrast: str | int | Span | None = None
+    objective: str = "logit"
+    position: int | None = None
+
+    def function(self) -> Function | None:
+        """The function, if it is one.
+
+        Raises:
+            InputError: a function with something beside it.
+        """
+        if not callable(self.choice):
+            return None
+        if self != Asked(self.choice):
+            raise InputError(
+                "a target function says itself what is explained: leave contrast, position and objective out"
+            )
+        return self.choice
+
+    def spans(self, is_long: Callable[[str], bool]) -> list[Span]:
+        """Choice and contrast as continuations, if one of them is several tokens; empty if each is one choice.
+
+        Args:
+            is_long: whether a text is several tokens.
+
+        Raises:
+            InputError: a continuation with what is none, or with a position.
+        """
+        choices = [self.choice, self.contrast]
+        if not any(isinstance(c, Span) or (isinstance(c, str) and c != MEAN and is_long(c)) for c in choices):
+            return []
+        for choice in choices:
+            if not isinstance(choice, (str, Span, type(None))) or choice == MEAN:
+                raise InputError(f"a continuation is contrasted with another one, given as text, not with {choice!r}")
+        if self.choice is None:
+            raise InputError("a continuation as contrast needs one as target")
+        if self.position is not None:
+            raise InputError("a continuation follows the whole text: leave the position out")
+        return [choice if isinstance(choice, Span) else Span(choice) for choice in choices if choice is not None]  # type: ignore[arg-type]
+
+    def target(self) -> Target:
+        """What is asked for, if it is one choice."""
+        return Target(self.choice, self.contrast, self.objective, self.position)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
 class Chosen:
     """A `Target` resolved for one row of logits: ids instead of names; `contrast` is an id, "mean" or None."""
 

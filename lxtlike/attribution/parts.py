@@ -29,6 +29,9 @@ class Candidate:
     prob: float
 
 
+_OPTIONAL = ("ids", "positions", "reference", "path")
+
+
 @dataclass(frozen=True)
 class ResolvedTarget:
     """The scalar that was explained.
@@ -42,6 +45,8 @@ class ResolvedTarget:
         value: the scalar itself.
         ids: of a target of several tokens, theirs; `id` and `position` are None then.
         positions: where these tokens stand among the result's.
+        reference: what relevance is compared with, ``{"id": ..., "token": ...}``, "mean" or "zero"; None without one.
+        path: over how many points between reference and text the coefficient was averaged; 0: it is that at the text.
     """
 
     id: int | None
@@ -52,12 +57,15 @@ class ResolvedTarget:
     value: float
     ids: tuple[int, ...] = ()
     positions: tuple[int, ...] = ()
+    reference: Mapping[str, Any] | str | None = None
+    path: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as written to JSON; `ids` and `positions` only where there are any."""
-        contrast = dict(self.contrast) if isinstance(self.contrast, Mapping) else self.contrast
-        data = {**vars(self), "contrast": contrast, "ids": list(self.ids), "positions": list(self.positions)}
-        return {name: value for name, value in data.items() if name not in ("ids", "positions") or value}
+        """The fields, as written to JSON; the last four only where there are any."""
+        choices = (dict(c) if isinstance(c, Mapping) else c for c in (self.contrast, self.reference))
+        data = {**vars(self), **dict(zip(("contrast", "reference"), choices, strict=True))}
+        data |= {"ids": list(self.ids), "positions": list(self.positions)}
+        return {name: value for name, value in data.items() if name not in _OPTIONAL or value}
 
 
 @dataclass(frozen=True)
@@ -177,6 +185,8 @@ def target(data: Mapping[str, Any]) -> ResolvedTarget:
         value=number(data["value"]),
         ids=tuple(map(integer, data.get("ids", ()))),
         positions=tuple(map(integer, data.get("positions", ()))),
+        reference=_contrast(data.get("reference")),
+        path=integer(data.get("path", 0)),
     )
 
 

@@ -31,6 +31,8 @@ class Attribution(Saved):
             was asked for.
         heads: read-only float32 [L, H], the relevance of what every attention head puts out, where that was asked for; 0
             where a layer has no attention, or fewer heads than another.
+        positions: read-only float32 [T], the relevance of what is added to every token for where it stands, where that was
+            asked for.
         parts: what the text consists of (messages, documents), where that is known.
         decoder: what the decoder of an encoder-decoder had read; `text`, `tokens` and `relevance` are the encoder's then.
         units: [U] in reading order, or None for a result by token.
@@ -43,7 +45,7 @@ class Attribution(Saved):
 
     schema: ClassVar[str] = SCHEMA
     kind: ClassVar[str] = "attribution"
-    arrays: ClassVar[tuple[str, ...]] = ("tokens.relevance", "decoder_tokens.relevance", "layers", "heads")
+    arrays: ClassVar[tuple[str, ...]] = ("tokens.relevance", "decoder_tokens.relevance", "layers", "heads", "positions")
 
     model: str
     task: str
@@ -59,6 +61,7 @@ class Attribution(Saved):
     parts: tuple[Segment, ...] = ()
     layers: NDArray[np.float32] | None = None
     heads: NDArray[np.float32] | None = None
+    positions: NDArray[np.float32] | None = None
     decoder: Decoded | None = None
     units: tuple[Unit, ...] | None = None
     token_relevance: NDArray[np.float32] = None  # type: ignore[assignment]  # filled in below
@@ -77,6 +80,8 @@ class Attribution(Saved):
             object.__setattr__(self, "layers", _read_only_matrix(rows))
         if self.heads is not None:
             object.__setattr__(self, "heads", _read_only_heads(self.heads))
+        if self.positions is not None:
+            object.__setattr__(self, "positions", _read_only(self.positions, names, "token"))
         parts.check_finite(self.target, self.prediction, self.ledger, self.audit)
 
     @property
@@ -132,6 +137,8 @@ class Attribution(Saved):
             named["layers"] = self.layers.tolist()
         if self.heads is not None:
             named["heads"] = self.heads.tolist()
+        if self.positions is not None:
+            named["positions"] = self.positions.tolist()
         units = {} if self.units is None else {"units": [unit.to_dict() for unit in self.units]}
         return {
             "schema": SCHEMA,
@@ -169,6 +176,7 @@ class Attribution(Saved):
             parts=parts.segments(text, data),
             layers=parts.numbers(data["layers"]) if "layers" in data else None,
             heads=parts.numbers(data["heads"]) if "heads" in data else None,
+            positions=parts.numbers(data["positions"]) if "positions" in data else None,
             decoder=decoded(data),
             units=tuple(parts.unit(text, len(tokens), u) for u in data["units"]) if "units" in data else None,
         )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 GRANULARITIES = ("token", "word", "sentence", "message", "pixel", "patch")
 
+_REFERENCE = "Compare with the text of this token alone: mask, pad, unk, mean, zero, or a token's text."
 _TARGET = "What is explained: a token's text or a label; without it, what the model puts first."
 
 
@@ -45,6 +46,13 @@ def command(
     heads: Annotated[
         bool, typer.Option("--heads", help="Relevance of every attention head as well (in JSON and HTML).")
     ] = False,
+    positions: Annotated[
+        bool, typer.Option("--positions", help="Relevance of what is added for where tokens stand as well (in JSON).")
+    ] = False,
+    reference: Annotated[str | None, typer.Option("--reference", metavar="TEXT", help=_REFERENCE)] = None,
+    path: Annotated[
+        int | None, typer.Option("--path", metavar="N", help="Average over N points between reference and text.")
+    ] = None,
     composite: options.Composite = "default",
     by: Annotated[
         str | None, options.choice("--by", GRANULARITIES, "Relevance per (pixel, patch: of an image):")
@@ -82,7 +90,7 @@ def command(
         from lxtlike.vision import ImageExplainer
 
         if isinstance(explainer, ImageExplainer):
-            _refuse(explainer.name, chat, completion, position, context, layers, heads)
+            _refuse(explainer.name, chat, completion, position, context, layers, heads, positions, reference, path)
             attribution = explainer.explain(given, chosen_target, contrast=chosen_contrast, objective=objective)
         else:
             attribution = explainer.explain(
@@ -96,6 +104,9 @@ def command(
                 context=context,
                 layers=layers,
                 heads=heads,
+                positions=positions,
+                reference=reference,
+                path=path,
             )
     if by is not None:
         attribution = attribution.by(by)
@@ -104,7 +115,7 @@ def command(
 
 def _refuse(model: str, *values: object) -> None:
     """Raise InputError if an option that is for texts was given."""
-    names = ("chat", "completion", "position", "context", "layers", "heads")
+    names = ("chat", "completion", "position", "context", "layers", "heads", "positions", "reference", "path")
     for name, value in zip(names, values, strict=True):
         if value is not None and value is not False:
             raise InputError(f"--{name} is for texts, and {model!r} classifies images: leave it out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,9 @@ def decoder_embedding(model: Any) -> nn.Module | None:
 
 
 @contextmanager
-def embedding_leaves(model: nn.Module, ids: Tensor | None = None) -> Iterator[list[Tensor]]:
+def embedding_leaves(
+    model: nn.Module, ids: Tensor | None = None, place: Callable[[Tensor], Tensor] | None = None
+) -> Iterator[list[Tensor]]:
     """Within the block, input embeddings are leaves that require grad; the list fills as the model looks tokens up.
 
     The model is called with token ids, as always: position ids, padding and whatever else it derives from them stay its own
@@ -51,6 +53,7 @@ def embedding_leaves(model: nn.Module, ids: Tensor | None = None) -> Iterator[li
 
     Args:
         ids: what the model is called with, [B, T]; leaves are [B, T, D] then also where it looks up position by position.
+        place: what the model goes on with instead of what it looked up, [B, T, D]; None: with that.
     """
     leaves: list[Tensor] = []
     owner = threading.get_ident()
@@ -61,7 +64,8 @@ def embedding_leaves(model: nn.Module, ids: Tensor | None = None) -> Iterator[li
         if isinstance(output, tuple):  # quantised embeddings hand out their scale too
             return (as_leaf(_module, args, output[0]), *output[1:])
         across = ids is not None and bool(args) and _is_transposed(args[0], ids)
-        leaf = (output.transpose(0, 1) if across else output).detach().requires_grad_()
+        leaf = (output.transpose(0, 1) if across else output).detach()
+        leaf = (leaf if place is None else place(leaf)).requires_grad_()
         leaves.append(leaf)
         return (
             leaf.transpose(0, 1) if across else leaf

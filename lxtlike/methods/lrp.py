@@ -14,6 +14,7 @@ from lxtlike.errors import InputError
 from lxtlike.ledger import Ledger
 from lxtlike.methods.leaves import TokenPlaces, embedding_leaves
 from lxtlike.methods.passes import Progress, Scalar, backward_passes, check
+from lxtlike.methods.reference import Point
 from lxtlike.methods.views import NO_VIEWS, ViewPlaces, Views, layer_runs
 from lxtlike.propagation import Audit, propagate
 from lxtlike.propagation.surroundings import frozen, owned
@@ -35,6 +36,7 @@ class Explained:
         layers: [B, L + 1, T], relevance of every position at the embeddings and behind every layer; None if not asked for.
         heads: [B, L, H], relevance of what every attention head puts out; None if not asked for.
         decoder: [B, D], relevance of a decoder's tokens.
+        positions: [B, T], relevance of what is added to the tokens for where they stand; None if not asked for.
     """
 
     relevance: Tensor
@@ -45,6 +47,7 @@ class Explained:
     layers: Tensor | None = None
     heads: Tensor | None = None
     decoder: Tensor | None = None
+    positions: Tensor | None = None
 
     def of(self, item: int, encoded: Encoded) -> Tensor:
         """Relevance [T] of all tokens of one item, without its padding."""
@@ -63,6 +66,8 @@ def lrp(
     compare: bool = False,
     checkpointing: bool | None = None,
     views: Views = NO_VIEWS,
+    positions: bool = False,
+    at: Point | None = None,
     progress: Progress | None = None,
 ) -> list[Explained]:
     """Relevance of the input tokens: ``R = sum_d e_d c_d`` at the input embeddings (2502.15886; method, section 1).
@@ -77,12 +82,14 @@ def lrp(
         scalars: each rows [R, V] and the account book -> F [B]; see `backward_passes`.
         compare: run a plain forward first and measure the patched one's deviation from it.
         checkpointing: see `propagate`.
-        views: what is read besides the relevance of the tokens.
+        views, positions: what is read besides the relevance of the tokens.
+        at: where on the way from a reference to the text: relevance is that of the whole way, ``(e - e_ref) c``, and ledgers
+            are of this point.
         progress: called after each backward pass.
 
     Raises:
         InputError: heads are asked for, and the model has none, or none that can be told apart; layers of a text that a
-            decoder reads again.
+            decoder reads again, or its way from a reference; positions of a model that adds nothing for them.
         NumericalError: NaN in the logits, or NaN or inf in the target or in the relevance.
         AuditError: under `strict`.
     """
@@ -91,9 +98,15 @@ def lrp(
         with owned(model), frozen(model), torch.no_grad():
             plain = read(model(**inputs))
     with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
-        with embedding_leaves(model, inputs["input_ids"]) as leaves, layer_runs(model, views) as runs:
-            audit.book.items = len(inputs["input_ids"])
+        ids, place = inputs["input_ids"], None if at is None else at.place
+        with embedding_leaves(model, ids, place) as leaves, layer_runs(model, views) as runs:
+            audit.book.items = len(ids)
+            audit.book.text = ids.shape if positions else None
             rows = read(model(**inputs))
+        if at is not None and len(leaves) != 1:
+            raise InputError(
+                "a reference is for models that look a text up once, and this one has a decoder: leave it out"
+            )
         if plain is not None:
             audit.compare(plain, rows)
         tokens = TokenPlaces.of(model, leaves, inputs, audit.book)
@@ -111,5 +124,18 @@ def lrp(
             values = backward.values
             ledgers = tuple(audit.ledger(values[item], whole[item], item=item) for item in range(len(values)))
             viewed = places.sums(backward.relevance, relevance)
-            found.append(Explained(relevance, values, rows.detach(), ledgers, audit, *viewed, decoder))
+            if at is not None:
+                relevance = audit.relevance(at.steps[0], backward.coefficients[0]).sum(-1)
+            held = _held(model, audit) if positions else None
+            found.append(Explained(relevance, values, rows.detach(), ledgers, audit, *viewed, decoder, held))
+    return found
+
+
+def _held(model: nn.Module, audit: Audit) -> Tensor:
+    found = audit.book.by_position
+    if found is None:
+        raise InputError(
+            f"{type(model).__name__} under {audit.composite!r} adds nothing to its tokens for where they stand (rotary and "
+            "relative positions act inside of attention): leave positions out"
+        )
     return found

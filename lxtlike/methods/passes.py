@@ -31,10 +31,12 @@ class BackwardPass:
     Attributes:
         values: the explained scalars F [B], detached.
         relevance: of each tensor that was wanted, in its own shape, float32 or wider; to be taken once, in order.
+        coefficients: of each, as the pass left them: in the model's dtype and times the scale of the book.
     """
 
     values: Tensor
     relevance: Iterator[Tensor]
+    coefficients: Sequence[Tensor]
 
 
 def backward_passes(
@@ -58,17 +60,19 @@ def backward_passes(
         # Hooks of one target's scalar must not see the passes of another: each gets rows of its own.
         values = scalar(rows.view_as(rows), audit.book)
         check(bool(values.isfinite().all()), "the target's value is NaN or infinite")
-        yield BackwardPass(values.detach(), _relevance(values, wanted, audit, scales, number < len(scalars)))
+        found = _coefficients(values, wanted, audit, scales, number < len(scalars))
+        relevance = (audit.relevance(x, c) for x, c in zip(wanted, found, strict=True))
+        yield BackwardPass(values.detach(), relevance, found)
         if progress is not None:
             progress(number, len(scalars))
 
 
-def _relevance(
+def _coefficients(
     values: Tensor, wanted: Sequence[Tensor], audit: Audit, scales: Sequence[float], again: bool
-) -> Iterator[Tensor]:
-    """Relevance of each tensor wanted, in its own shape and in float32 or wider, one after another.
+) -> Sequence[Tensor]:
+    """The coefficient of each tensor wanted.
 
-    The target is multiplied by the first of the scales at which no coefficient overflows, and they are divided by it.
+    The target is multiplied by the first of the scales at which none overflows; read-outs divide by it.
     """
     if not values.requires_grad:
         raise LxtlikeError(
@@ -83,7 +87,7 @@ def _relevance(
         )
         if last or all(bool(c.isfinite().all()) for c in found):
             break
-    return (audit.relevance(x, c) for x, c in zip(wanted, found, strict=True))
+    return found
 
 
 def check(fine: bool, what: str) -> None:

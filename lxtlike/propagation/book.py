@@ -15,6 +15,8 @@ from lxtlike.rules.primitives import Measure, wide
 ARRIVES, PASSES = CROSSINGS = ("arrives", "passes")
 """Written beside the accounts: what comes to a place at its outputs, and what it hands on at its inputs."""
 
+_POSITIONS = "positions"
+
 Entry = tuple[int, str]
 """A place in the model (a layer, see `lxtlike.propagation.layers`) and an account (with the kind of bias) or a crossing."""
 
@@ -26,12 +28,15 @@ class AccountBook:
         items: batch size B of the explained input; known once the first tracked tensor is seen.
         place: number of the place where the forward is; what operations absorb is booked there.
         scale: what the target was multiplied by for the backward pass; entries are divided by it.
+        text: shape [B, T] of a text whose `by_position` is wanted; None for none.
     """
 
     def __init__(self) -> None:
         self.items = 1
         self.place = 0
         self.scale = 1.0
+        self.text: torch.Size | None = None
+        self._positions: Tensor | None = None
         self._pass: int | None = None
         self._per_item: dict[Entry, Tensor] = {}
         self._shared: dict[Entry, Tensor] = {}
@@ -74,7 +79,7 @@ class AccountBook:
             return
         number = torch._C._current_graph_task_id()
         if number != self._pass:
-            self._pass, self._per_item, self._shared = number, {}, {}
+            self._pass, self._per_item, self._shared, self._positions = number, {}, {}, None
             self._deposits.clear()
         dtype = torch.float32 if measured.device.type == "mps" else torch.float64
         rows = measured.shape[0] if measured.dim() else 0
@@ -83,9 +88,17 @@ class AccountBook:
         else:
             # Rows that no longer belong to one item each (tokens sorted by expert): known for the whole batch only.
             total, written = measured.sum(dtype=dtype), self._shared
+        if self.text == measured.shape[:2] and measured.dim() == 3 and any(name == _POSITIONS for _, name in entries):
+            own = measured.sum(-1) / self.scale
+            self._positions = own if self._positions is None else self._positions + own
         total = total / self.scale
         for entry in entries:
             written[entry] = written[entry] + total.to(written[entry].device) if entry in written else total
+
+    @property
+    def by_position(self) -> Tensor | None:
+        """What the account *positions* holds for each position of the `text` [B, T], of constants added to its tokens."""
+        return self._positions
 
     def entries(self, item: int | None = None) -> dict[Entry, float]:
         """Relevance of one batch item, or of the whole batch, by place and account."""

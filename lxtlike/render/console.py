@@ -145,7 +145,7 @@ def _foot(view: View) -> Iterator[Run]:
     if view.has_special:
         amounts[0] += f" (special {number(view.result['ledger']['special'])})"
     first = " ".join(amounts).removeprefix("+ ")
-    yield (f"ledger: {view.value_name} {number(view.result['ledger']['explained'])} = {first}", _PLAIN)
+    yield (f"ledger: {view.explained_name} {number(view.result['ledger']['explained'])} = {first}", _PLAIN)
     if view.result["prediction"]:
         choices = ", ".join(f"“{named(c['token'])}” {percent(c['prob'])}" for c in view.result["prediction"][:5])
         yield (f"\nfirst choices: {choices}", _FAINT)

@@ -197,6 +197,9 @@ class View:
         elif contrast:
             token = contrast if isinstance(contrast, str) else contrast.get("token", contrast.get("id"))
             words += [Word("rather than"), Word(str(token), quoted=True)]
+        if reference := target.get("reference"):
+            name = reference if isinstance(reference, str) else str(reference.get("token", reference.get("id")))
+            words += [Word("compared with"), Word(name, quoted=True)]
         tokens, position = self.result["tokens"], target.get("position")
         if isinstance(position, int) and 0 <= position < len(tokens):
             label = tokens[position]["text"] or tokens[position]["token"]
@@ -219,6 +222,11 @@ class View:
         if self.outputs:
             return f"{name}, sum of {len(self.outputs)} tokens"
         return f"{name} difference" if target.get("contrast") not in (None, "mean") else name
+
+    @property
+    def explained_name(self) -> str:
+        """What kind of number the ledger adds up to."""
+        return f"{self.value_name} above the reference" if self.result["target"].get("reference") else self.value_name
 
     @property
     def outputs(self) -> Sequence[Mapping[str, Any]]:
