@@ -75,11 +75,13 @@ def loaded(name: str) -> tuple[Any, Any]:
     return found.model, found.processor
 
 
-def explained(name: str, digit: Grey, composite: str | Composite, **asked: str) -> Any:
+def explained(
+    name: str, digit: Grey, composite: str | Composite, target: str | None = None, contrast: str | None = None
+) -> Any:
     """A result by the digit's own pixels, each of which the image processor may have made a square of."""
     model, processor = loaded(name)
-    rules = Composite.parse(composite).bounded(0.0, 1.0)  # a pixel's value lies between black and white
-    found = ImageExplainer(model, processor, composite=rules, name=name, strict=True).explain(digit, **asked)
+    explainer = ImageExplainer(model, processor, composite=composite, name=name, strict=True)
+    found = explainer.explain(digit, target, contrast=contrast)
     return found.by(found.channels.shape[-1] // digit.shape[-1])
 
 

@@ -29,7 +29,7 @@ CHATS = ROOT / "docs" / "chats.md"
 GENERATIONS = ROOT / "docs" / "generations.md"
 SIMILARITY = ROOT / "docs" / "similarity.md"
 NOTEBOOK = ROOT / "docs" / "example.ipynb"
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?"
 PRIVATE = re.compile(r"/(?:home|root|work|tmp|Users)/\w+")
 
