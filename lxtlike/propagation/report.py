@@ -147,8 +147,10 @@ def _ledgers(checks: Sequence[Check]) -> Iterator[str]:
     yield "ledger"
     rows = [("", *(check.dtype for check in checks))]
     kinds = dict.fromkeys(kind for check in checks for kind in sorted(check.ledger.bias_kinds))
+    numbers = [check.ledger.to_dict() for check in checks]
     for name in ("explained", *ACCOUNTS, "rest"):
-        rows.append((name, *(f"{check.ledger.to_dict()[name]:.6g}" for check in checks)))
+        if any(name in one for one in numbers):
+            rows.append((name, *(f"{one.get(name, 0.0):.6g}" for one in numbers)))
         for kind in kinds if name == "biases" else ():
             rows.append((f"  {kind}", *(f"{check.ledger.bias_kinds.get(kind, 0.0):.6g}" for check in checks)))
     rows.append(("relative error", *(f"{check.ledger.relative_error:.1e}" for check in checks)))
