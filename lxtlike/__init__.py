@@ -9,12 +9,21 @@ from lxtlike.errors import AuditError, InputError, LxtlikeError, NumericalError
 from lxtlike.version import __version__
 
 if TYPE_CHECKING:
-    from lxtlike.attribution import Attribution, GenerationAttribution, ImageAttribution, PairAttribution, compare, load
+    from lxtlike.attribution import (
+        Attribution,
+        GenerationAttribution,
+        ImageAttribution,
+        PairAttribution,
+        TableAttribution,
+        compare,
+        load,
+    )
     from lxtlike.composites import COMPOSITES, Composite
     from lxtlike.explainer import Explainer, explain
     from lxtlike.ledger import Ledger
     from lxtlike.propagation import Audit, propagate
     from lxtlike.similarity import SimilarityExplainer
+    from lxtlike.tables import TableExplainer
     from lxtlike.text import Token
     from lxtlike.vision import ImageExplainer
 
@@ -31,6 +40,8 @@ _HOMES = {
     "Ledger": "lxtlike.ledger",
     "PairAttribution": "lxtlike.attribution",
     "SimilarityExplainer": "lxtlike.similarity",
+    "TableAttribution": "lxtlike.attribution",
+    "TableExplainer": "lxtlike.tables",
     "Token": "lxtlike.text",
     "compare": "lxtlike.attribution",
     "explain": "lxtlike.explainer",
@@ -54,6 +65,8 @@ __all__ = [
     "NumericalError",
     "PairAttribution",
     "SimilarityExplainer",
+    "TableAttribution",
+    "TableExplainer",
     "Token",
     "__version__",
     "compare",

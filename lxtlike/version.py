@@ -21,6 +21,10 @@ SIMILARITY_SCHEMA = "lxtlike/similarity/1"
 """What the JSON object of an explained similarity says that it is."""
 
 
+TABLE_SCHEMA = "lxtlike/table/1"
+"""What the JSON object of explained rows of a table says that it is."""
+
+
 def versions() -> dict[str, str]:
     """Library -> version, as results state them."""
     return {"lxtlike": __version__, **{name: version(name) for name in ("torch", "transformers")}}

@@ -9,6 +9,7 @@ from lxtlike.attribution.pairs import PairAttribution, Side
 from lxtlike.attribution.parts import AuditSummary, Candidate, ResolvedTarget, Unit
 from lxtlike.attribution.result import Attribution
 from lxtlike.attribution.stored import load
+from lxtlike.attribution.table import ExplainedRow, TableAttribution
 from lxtlike.text import Segment
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "AuditSummary",
     "Candidate",
     "Decoded",
+    "ExplainedRow",
     "GenerationAttribution",
     "ImageAttribution",
     "Output",
@@ -25,6 +27,7 @@ __all__ = [
     "ResolvedTarget",
     "Segment",
     "Side",
+    "TableAttribution",
     "Unit",
     "compare",
     "load",

@@ -13,9 +13,16 @@ from lxtlike.attribution.image import ImageAttribution
 from lxtlike.attribution.pairs import PairAttribution
 from lxtlike.attribution.result import Attribution
 from lxtlike.attribution.saved import Saved, instead
+from lxtlike.attribution.table import TableAttribution
 from lxtlike.errors import InputError
 
-KINDS: tuple[type[Saved], ...] = (Attribution, GenerationAttribution, ImageAttribution, PairAttribution)
+KINDS: tuple[type[Saved], ...] = (
+    Attribution,
+    GenerationAttribution,
+    ImageAttribution,
+    PairAttribution,
+    TableAttribution,
+)
 
 
 def load(path: str | os.PathLike[str]) -> Any:

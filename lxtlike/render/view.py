@@ -27,7 +27,7 @@ _TARGETS = {
     "seq2seq-lm": "Output token",
     "image-classification": "Class",
 }
-_VALUES = {
+VALUES = {
     "logit": "logit",
     "centered": "centered logit",
     "logprob": "log-probability",
@@ -35,7 +35,7 @@ _VALUES = {
     "function": "value",
 }
 _CARRIERS = {IMAGE_SCHEMA: "pixels"}
-_ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router", "masked", "rest")
+ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router", "masked", "rest")
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class View:
     def value_name(self) -> str:
         """What kind of number the target's value is."""
         target = self.result["target"]
-        name = _VALUES.get(target["objective"], target["objective"])
+        name = VALUES.get(target["objective"], target["objective"])
         if self.outputs:
             return f"{name}, sum of {len(self.outputs)} tokens"
         return f"{name} difference" if target.get("contrast") not in (None, "mean") else name
@@ -305,7 +305,7 @@ class View:
         ledger = self.result["ledger"]
         if not ledger:
             return ()
-        amounts = {name: float(ledger.get(name, 0.0)) for name in _ACCOUNTS}
+        amounts = {name: float(ledger.get(name, 0.0)) for name in ACCOUNTS}
         total = sum(abs(amount) for amount in amounts.values()) or 1.0
         return tuple(
             Account(self.carriers if name == "tokens" else name, amount, abs(amount) / total)
