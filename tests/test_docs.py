@@ -27,6 +27,7 @@ README = ROOT / "README.md"
 AUDIT = ROOT / "docs" / "audit.md"
 CHATS = ROOT / "docs" / "chats.md"
 GENERATIONS = ROOT / "docs" / "generations.md"
+OPTIONS = ROOT / "docs" / "options.md"
 SIMILARITY = ROOT / "docs" / "similarity.md"
 NOTEBOOK = ROOT / "docs" / "example.ipynb"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -106,7 +107,7 @@ def test_shows_is_not_blind() -> None:
 
 @pytest.mark.parametrize(
     ("command", "shown"),
-    [entry for document in (README, AUDIT, CHATS, GENERATIONS, SIMILARITY) for entry in commands(document)],
+    [entry for document in (README, AUDIT, CHATS, GENERATIONS, OPTIONS, SIMILARITY) for entry in commands(document)],
 )
 def test_commands_print_what_is_shown(command: str, shown: str, reader: Callable[[str], tuple[int, str]]) -> None:
     code, printed = reader(command)

@@ -17,6 +17,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
 import lxtlike
 from lxtlike import Attribution, Composite, Explainer, InputError
 from lxtlike.cli import main
+from lxtlike.methods import Reference, Way
+from lxtlike.methods.path import path_lrp
 
 TEXTS = ["the red ball is", "a box holds the blue hat and the bag holds", "good", "not very bad film . the green"]
 REFERENCES = ["mask", "pad", "unk", "mean", "zero", "hat", 9]
@@ -93,17 +95,37 @@ def test_zero_is_no_reference_but_for_the_value(causal: Explainer) -> None:
     assert plain.ledger.explained == pytest.approx(plain.target.value)
 
 
-def test_a_linear_model_has_no_constants_in_a_difference() -> None:
-    """Without activations and attention scores a difference is all tokens: biases and positions cancel."""
-    model = learned("masked-lm").model
-    for name, parameter in model.named_parameters():
-        if "query" in name or "key" in name:
-            parameter.data.zero_()
-    linear = Composite.parse("cp-lrp")
-    found = Explainer(model, tiny_models.tokenizer(), composite=linear).explain("the [MASK] ball", reference="pad")
-    ledger = found.ledger
-    assert ledger.explained == pytest.approx(sum(ledger.accounts.values()), abs=1e-4)
-    assert ledger.positions != 0
+class Linear(torch.nn.Module):
+    """Embeddings, a position embedding, a linear layer with a bias, a mean: a linear model with constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = torch.nn.Embedding(7, 4), torch.nn.Embedding(5, 4)
+        self.layer = torch.nn.Linear(4, 3)
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.words
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        found: Tensor = self.layer(self.words(input_ids) + self.places.weight).mean(1)
+        return found
+
+
+@pytest.mark.parametrize("points", [None, 3])
+def test_in_a_linear_model_tokens_are_the_whole_difference(points: int | None) -> None:
+    """Biases and positions stand on their accounts, and the reference's takes them away again."""
+    torch.manual_seed(0)
+    model, ids = Linear(), torch.tensor([[1, 2, 3, 4, 5], [6, 5, 4, 3, 2]])
+    way = Way(Reference("word", 0), points)
+    run = (model, {"input_ids": ids}, lambda rows: rows, [lambda rows, _: rows[:, 1]], Composite.parse("attnlrp"))
+    (found,) = path_lrp(*run, way=way, positions=True)
+    for ledger in found.ledgers:
+        assert ledger.explained == pytest.approx(ledger.tokens, abs=1e-6)
+        assert ledger.bias_kinds["reference"] == pytest.approx(
+            -ledger.positions - ledger.bias_kinds["linear"], abs=1e-6
+        )
+        assert min(abs(ledger.positions), abs(ledger.bias_kinds["linear"])) > 0.01
+        assert abs(ledger.rest) < 1e-6
 
 
 def test_results_say_so(causal: Explainer, tmp_path: Path) -> None:

@@ -109,3 +109,23 @@ def test_residual_sums_are_found_and_nothing_else_is(name: str, monkeypatch: pyt
     explain(build(name, "eager", torch.float64), "attnlrp-residual-gamma")
     assert len(found) == ADDS.get(name, 4)
     assert {shape[-1] for shape in found} == {32}  # the width of the residual stream
+
+
+POSITIONS = {"bert", "bert-masked", "distilbert", "electra", "gpt2", "opt", "roberta"}
+"""Models that add something to their tokens for where they stand."""
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if not name.startswith("t5")])
+def test_positions_one_by_one_are_the_account(name: str) -> None:
+    model = build(name, "eager", torch.float64)
+    with Float64Casts(), propagate(model) as audit:
+        embeddings = embeddings_of(model, batch=2)
+        audit.book.text = embeddings.shape[:2]
+        values = model(inputs_embeds=embeddings, attention_mask=torch.ones(2, 9)).logits.flatten(1).amax(1)
+        torch.autograd.grad(values.sum(), embeddings)
+    found = audit.book.by_position
+    assert (found is not None) == (name in POSITIONS)
+    if found is not None:
+        assert found.shape == (2, 9)
+        for item in range(2):
+            assert float(found[item].sum()) == pytest.approx(audit.ledger(values[item], 0.0, item=item).positions)
