@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rule_networks import CLASSES, NETWORKS, drawn, targets
+from rule_networks import CLASSES, NETWORKS, drawn
 from torch import Tensor, nn
 
 FOLDER = Path(__file__).parents[1] / "tests" / "fixtures" / "parity" / "rules"
@@ -53,7 +53,7 @@ def zennit_composites(model: nn.Module) -> Iterator[tuple[str, Any]]:
     biases, norms = any(name.endswith("bias") for name, _ in model.named_parameters()), has_norms(model)
     rules, composites, canonizers, types = import_zennit()
     merged = {"canonizers": [canonizers.SequentialMergeBatchNorm()]}
-    classic = {**merged, "layer_map": [(types.AvgPool, rules.Norm(stabilizer=TINY))]}
+    classic = {**merged, "layer_map": [((types.AvgPool, composites.Sum), rules.Norm(stabilizer=TINY))]}
     base = composites.layer_map_base(stabilizer=TINY)
     everywhere = {
         "epsilon": rules.Epsilon(),
@@ -119,15 +119,15 @@ def captum_relevance(model: nn.Module, rule: Any, given: Tensor, wanted: Tensor)
 
 def answers(name: str, seed: int) -> dict[str, np.ndarray]:
     """Everything that is stored of one network: weights, inputs, explained classes and relevances."""
-    model, inputs = drawn(name, seed)
+    _, composites, _, _ = import_zennit()
+    model, given, wanted = drawn(name, seed, composites.Sum)
     stored = {f"weight/{path}": value for path, value in model.state_dict().items() if value.is_floating_point()}
-    for signs, given in inputs.items():
-        wanted = targets(model, given)
-        stored |= {f"input/{signs}": given, f"target/{signs}": wanted}
-        for question, composite in zennit_composites(model):
-            stored[f"zennit/{question}/{signs}"] = zennit_relevance(model, composite, given, wanted)
+    stored |= {"input": given, "target": wanted}
+    for question, composite in zennit_composites(model):
+        stored[f"zennit/{question}"] = zennit_relevance(model, composite, given, wanted)
+    if name.startswith(("mlp", "cnn")):
         for question, rule in captum_rules(model):
-            stored[f"captum/{question}/{signs}"] = captum_relevance(model, rule, given, wanted)
+            stored[f"captum/{question}"] = captum_relevance(model, rule, given, wanted)
     return {key: value.numpy() for key, value in stored.items()}
 
 
