@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -20,6 +21,7 @@ from lxtlike.setting import Setting, summary
 from lxtlike.targets import Chosen, Target, contrast_of, resolve, values
 from lxtlike.version import versions
 from lxtlike.vision.pixels import Processing, stacked
+from lxtlike.vision.searching import Search, searched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,13 +151,68 @@ class ImageExplainer(Setting):
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         asked = Target(target, contrast, objective)
         single = not isinstance(image, (list, tuple))
-        images = [self._processing.values(one) for one in (image if isinstance(image, (list, tuple)) else [image])]
+        images = [self.values(one) for one in (image if isinstance(image, (list, tuple)) else [image])]
         batches = stacked(images, batch_size)
         strict = self.strict if strict is None else strict
         found = [attribution for batch in batches for attribution in self._explain(batch, asked, strict)]
         return found[0] if single else found
 
     __call__ = explain
+
+    @torch.inference_mode(False)
+    def search(
+        self,
+        composites: Iterable[str | Composite],
+        images: Sequence[Picture],
+        target: str | int | None = None,
+        *,
+        contrast: str | int | None = None,
+        objective: str = "logit",
+        cell: str | int | tuple[int, int] = "patch",
+        steps: int = 20,
+        replacement: str = "mean",
+        batch_size: int = 8,
+    ) -> Search:
+        """Try composites on a few images and rank them by ABPC: what hiding relevant and irrelevant cells does.
+
+        Args:
+            composites: such as ``lxtlike.vision.grid("attnlrp-gamma", gamma=(0, 0.05, 0.25))``.
+            cell: as in `ImageAttribution.by`; what is hidden at once.
+            steps: into how many equal parts all cells are divided, which are hidden one part after another.
+            replacement: what stands where the picture is hidden, its "mean" colour or a "blur" of it.
+            target, contrast, objective, batch_size: as in `explain`.
+
+        Raises:
+            InputError: as `explain`, an unknown composite, no composite or no image, no patches.
+        """
+        asked = {"target": target, "contrast": contrast, "objective": objective, "batch_size": batch_size}
+        return searched(self, composites, images, cell, steps, replacement, **asked)
+
+    def values(self, image: Picture) -> Tensor:
+        """The pixel values [C, H, W] that the model gets of an image; InputError as of `explain`."""
+        return self._processing.values(image)
+
+    def logits(self, batch: Tensor) -> Tensor:
+        """What the model, as it is, makes of pixel values [B, C, H, W]: [B, V]."""
+        found: Tensor = self.model(pixel_values=self._placed(batch)).logits
+        return found
+
+    def with_composite(self, composite: str | Path | Composite) -> ImageExplainer:
+        """An explainer of the same model by other rules."""
+        return ImageExplainer(
+            self.model,
+            self.processor,
+            composite=composite,
+            strict=self.strict,
+            checkpointing=self.checkpointing,
+            name=self.name,
+        )
+
+    def _placed(self, batch: Tensor) -> Tensor:
+        """A batch where the model wants it, in its dtype."""
+        device: torch.device = self.model.device
+        here = torch.device("cpu") if device.type == "meta" else device  # offloaded: accelerate sends inputs on
+        return batch.to(device=here, dtype=self.model.dtype)
 
     def _explain(self, batch: Tensor, asked: Target, strict: bool) -> list[ImageAttribution]:
         """The results for a batch of pixel values [B, C, H, W], in one forward and one backward pass."""
@@ -167,7 +224,7 @@ class ImageExplainer(Setting):
 
         (explained,) = input_lrp(
             self.model,
-            batch.to(device=self._device, dtype=self.model.dtype),
+            self._placed(batch),
             lambda outputs: outputs.logits,
             [scalar],
             self.composite.bounded(*self._processing.bounds),
@@ -196,11 +253,6 @@ class ImageExplainer(Setting):
             versions=versions(),
             patch=_pair(_of_vision(self.model.config, "patch_size")),
         )
-
-    @property
-    def _device(self) -> torch.device:
-        device: torch.device = self.model.device
-        return torch.device("cpu") if device.type == "meta" else device  # offloaded: accelerate sends inputs on
 
 
 def _of_vision(config: Any, name: str) -> Any:
