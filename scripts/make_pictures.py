@@ -107,6 +107,9 @@ def pictures() -> Iterator[Picture]:
     asked = [{"role": "user", "content": "the hat is"}]
     chat = language.generate(asked, chat={"documents": DOCUMENTS}, max_new_tokens=6)
     yield Picture("chat", chat.to_html(), "light", pinned(0))
+    nine = Path(lxtlike.__file__).parent / "assets" / "images" / "digits-vit-misreads-9.png"
+    seen = lxtlike.ImageExplainer.from_pretrained("digits-vit").explain(nine, contrast="9")
+    yield Picture("image", seen.to_html(), "light", chosen("patch"), whole=True)
 
 
 def take(browser: Browser, picture: Picture) -> bytes:

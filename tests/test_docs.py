@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ README = ROOT / "README.md"
 AUDIT = ROOT / "docs" / "audit.md"
 CHATS = ROOT / "docs" / "chats.md"
 GENERATIONS = ROOT / "docs" / "generations.md"
+IMAGES = ROOT / "docs" / "images.md"
 OPTIONS = ROOT / "docs" / "options.md"
 SIMILARITY = ROOT / "docs" / "similarity.md"
 NOTEBOOK = ROOT / "docs" / "example.ipynb"
@@ -51,8 +53,9 @@ class Terminal(io.TextIOWrapper):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all commands of the README run, one after the other."""
-    return tmp_path_factory.mktemp("reader")
+    """Where all commands run, one after the other, beside the example images."""
+    folder = tmp_path_factory.mktemp("reader")
+    return Path(shutil.copytree(ROOT / "lxtlike" / "assets" / "images", folder, dirs_exist_ok=True))
 
 
 @pytest.fixture
@@ -107,7 +110,11 @@ def test_shows_is_not_blind() -> None:
 
 @pytest.mark.parametrize(
     ("command", "shown"),
-    [entry for document in (README, AUDIT, CHATS, GENERATIONS, OPTIONS, SIMILARITY) for entry in commands(document)],
+    [
+        entry
+        for document in (README, AUDIT, CHATS, GENERATIONS, IMAGES, OPTIONS, SIMILARITY)
+        for entry in commands(document)
+    ],
 )
 def test_commands_print_what_is_shown(command: str, shown: str, reader: Callable[[str], tuple[int, str]]) -> None:
     code, printed = reader(command)
