@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lxtlike.ledger import ACCOUNTS
+
 STEPS = 127
 """Steps between zero and the largest number of a packed row."""
-
-_ACCOUNTS = ("tokens", "positions", "biases", "softmax", "epsilon", "router")
 
 
 def summed(generation: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,10 +43,10 @@ def summed(generation: Mapping[str, Any]) -> dict[str, Any]:
 
 def total_ledger(ledgers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The sum of ledgers, with the `rest` and `relative_error` of the sum."""
-    names = ("explained", "special", *_ACCOUNTS)
+    names = ("explained", "special", *ACCOUNTS)
     total = {name: math.fsum(ledger.get(name, 0.0) for ledger in ledgers) for name in names}
-    rest = total["explained"] - math.fsum(total[name] for name in _ACCOUNTS)
-    size = math.fsum(abs(total[name]) for name in _ACCOUNTS)
+    rest = total["explained"] - math.fsum(total[name] for name in ACCOUNTS)
+    size = math.fsum(abs(total[name]) for name in ACCOUNTS)
     return {**total, "rest": rest, "relative_error": abs(rest) / size if size else float(rest != 0.0)}
 
 
