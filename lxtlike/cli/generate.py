@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from lxtlike.cli import options, output, session
+from lxtlike.cli import options, output, progress, session
 from lxtlike.errors import InputError
-
-DELAY = 1.0
-"""Seconds until a bar shows: short work needs none."""
 
 _SPAN = "Explain these outputs together instead of every one: 7, 3:9 (up to 8), from the end -1 or -3:"
 _HOPS = "Lead what lies on earlier outputs on to what they came from, so many times; all: until it lies on TEXT."
@@ -68,10 +62,10 @@ def command(
             strict=strict,
             trust_remote_code=trust_remote_code,
         ) as explainer,
-        _bar() as progress,
+        progress.told("token") as tell,
     ):
         generation = explainer.generate(
-            given, chat=chat, completion=completion, objective=objective, max_new_tokens=new, progress=progress
+            given, chat=chat, completion=completion, objective=objective, max_new_tokens=new, progress=tell
         )
     if places is None:
         session.show(generation, format, file, top, color)
@@ -101,20 +95,3 @@ def _times(hops: str | None) -> int | None:
     if hops is not None and not hops.isdecimal():
         raise InputError(f"--hops must be 0, a number, or all, not {hops!r}")
     return int(hops or 0)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None] | None]:
-    """What is told how far the work is: a bar on a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(desc="explaining", unit="token", delay=DELAY, leave=False, file=sys.stderr, dynamic_ncols=True) as bar:
-
-        def told(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield told

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lxtlike.cli import options, output
+from lxtlike.cli import options, output, progress
 from lxtlike.cli.exits import one_line
 from lxtlike.errors import InputError
 
@@ -60,8 +60,8 @@ def command(
         dtype=dtype,
         trust_remote_code=trust_remote_code,
     )
-    with quiet():
-        result = explainer.explain(first, second, form, projections=projections).by(by)
+    with quiet(), progress.told("pass") as tell:
+        result = explainer.explain(first, second, form, projections=projections, progress=tell).by(by)
     for uncovered in result.audit.uncovered:
         sys.stderr.write(f"warning: {one_line(str(uncovered))}\n")
     output.write(output.rendered(result, format or output.format_of(file), file, top, color), file)

@@ -144,7 +144,7 @@ class SimilarityExplainer(Setting):
                 stay exact, the matrix is right in expectation. They are drawn from `seed`.
             batch_size: how many directions go through one backward pass.
             strict: overrides the explainer's own.
-            progress: called after each run, for the first text and then for the second one.
+            progress: called after each backward pass with how many are done, and how many there are.
 
         Raises:
             InputError: an empty or too long text, an unknown form.
@@ -163,7 +163,10 @@ class SimilarityExplainer(Setting):
         if lengths == 0.0:
             raise InputError("an embedding is zero, which has no cosine with anything: take similarity='dot'")
         along = chosen(a, b)
-        runs = [self._along(text, along, batch_size, strict=strict, progress=progress) for text in texts]
+        runs = [
+            self._along(text, along, batch_size, strict=strict, progress=_counting_on(progress, number))
+            for number, text in enumerate(texts)
+        ]
         one, other = (_gathered(run, len(along)) for run in runs)
         factor = 1.0 / lengths
         sides = [
@@ -234,6 +237,11 @@ def _directions(form: str, projections: int | None, seed: int) -> Directions:
     if form != "bilrp" or projections < 1:
         raise InputError("projections is a number, at least 1, and for form 'bilrp'")
     return products.projections(projections, seed)
+
+
+def _counting_on(progress: Progress | None, texts: int) -> Progress | None:
+    """What one of two texts tells, when so many were done before it."""
+    return progress and (lambda done, total: progress(texts * total + done, 2 * total))
 
 
 def _states(outputs: Any) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lxtlike.cli import generate
+from lxtlike.cli import progress
 
 TEXT = "the box holds a red ball and the"
 Run = Callable[..., Any]
@@ -134,7 +134,7 @@ class _Terminal(io.StringIO):
 
 @pytest.mark.parametrize("delay", [0.0, 600.0])
 def test_long_work_shows_a_bar_on_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch, delay: float) -> None:
-    monkeypatch.setattr(generate, "DELAY", delay)
+    monkeypatch.setattr(progress, "DELAY", delay)
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert run("generate", TEXT, "--max-new-tokens", "3", "--format", "json").code == 0

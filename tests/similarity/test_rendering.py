@@ -136,6 +136,10 @@ def test_the_page_shows_what_a_token_meets(explained: PairAttribution, browser: 
     assert ratios() != before
     page.focus('#second a[data-i="1"]')
     assert "“a” meets" in page.inner_text("#now")
+    for place, value in enumerate(explained.matrix[1:-1, 1].tolist(), start=1):
+        style = page.get_attribute(f'#first a[data-i="{place}"]', "style")
+        assert style is not None
+        assert float(style.removeprefix("--r:")) == pytest.approx(view.scale.ratio(value), abs=0.006)
     assert heard == []
 
 
