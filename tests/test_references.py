@@ -17,7 +17,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
 import lxtlike
 from lxtlike import Attribution, Composite, Explainer, InputError
 from lxtlike.cli import main
-from lxtlike.methods import Reference, Way
+from lxtlike.methods import Reference, Way, lrp
 from lxtlike.methods.path import path_lrp
 
 TEXTS = ["the red ball is", "a box holds the blue hat and the bag holds", "good", "not very bad film . the green"]
@@ -263,6 +263,23 @@ class TestPositions:
         assert float(said.positions.sum()) == pytest.approx(said.ledger.positions, rel=1e-4, abs=1e-6)
         against = explainer.explain(TEXTS[0], completion=" red ball", contrast=" blue hat", positions=True)
         assert against.positions.shape == against.relevance.shape
+
+    def test_half_precision_and_several_targets(self) -> None:
+        """Each pass has its own, and the factor by which float16 needs its target multiplied is taken out."""
+        explainer = learned("gpt2")
+        half = Explainer(learned("gpt2").model.half(), explainer.tokenizer)
+        one, other = (e.explain(TEXTS[0], "ball", positions=True).positions for e in (explainer, half))
+        assert np.abs(one - other).max() < 0.02 * np.abs(one).max()
+
+        def logit(number: int) -> Any:
+            return lambda rows, _: rows[:, -1, number]
+
+        inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+        run = (explainer.model, inputs, lambda outputs: outputs.logits)
+        first, second = lrp(*run, [logit(3), logit(4)], Composite.parse("attnlrp"), positions=True)
+        (alone,) = lrp(*run, [logit(4)], Composite.parse("attnlrp"), positions=True)
+        torch.testing.assert_close(second.positions, alone.positions)
+        assert not torch.allclose(first.positions, second.positions)
 
     def test_they_are_kept(self, tmp_path: Path) -> None:
         found = learned("gpt2").explain(TEXTS[0], positions=True)

@@ -10,6 +10,8 @@ from families import EAGER_ONLY, FAMILIES, build, embeddings_of, run
 from torch import Tensor, nn
 
 from lxtlike import Audit, Composite, InputError, Ledger, propagate
+from lxtlike.methods import Reference, Way
+from lxtlike.methods.path import path_lrp
 from lxtlike.propagation.precision import Float64Casts
 from lxtlike.rules import residual
 from lxtlike.rules.call import Call
@@ -129,3 +131,25 @@ def test_positions_one_by_one_are_the_account(name: str) -> None:
         assert found.shape == (2, 9)
         for item in range(2):
             assert float(found[item].sum()) == pytest.approx(audit.ledger(values[item], 0.0, item=item).positions)
+
+
+@pytest.mark.parametrize("points", [None, 2])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if not name.startswith("t5")])
+def test_a_reference_is_the_text_of_that_token(name: str, points: int | None) -> None:
+    """What replaces the embeddings (scaled, normalised or projected behind) is what the model makes of those ids."""
+    model = build(name, "eager", torch.float64)
+    ids = torch.arange(20, 38).reshape(2, 9)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with Float64Casts():
+        way = Way(Reference("five", 5), points)
+        run = (model, inputs, lambda outputs: outputs.logits.flatten(1), [lambda rows, _: rows[:, 7 % rows.shape[1]]])
+        (found,) = path_lrp(*run, Composite.parse("attnlrp"), way=way)
+        with torch.no_grad():
+            text, reference = (
+                model(input_ids=own, attention_mask=inputs["attention_mask"]).logits.flatten(1)
+                for own in (ids, torch.full_like(ids, 5))
+            )
+    place = 7 % text.shape[1]
+    for item, ledger in enumerate(found.ledgers):
+        assert ledger.explained == pytest.approx(float(text[item, place] - reference[item, place]), abs=1e-9)
+        assert ledger.relative_error < 1e-8 or name in ("mixtral", "qwen3_moe")  # their accounts are of the batch
