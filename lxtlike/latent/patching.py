@@ -102,6 +102,8 @@ def activation_patching(
 ) -> Effects:
     """Measure all effects: a run of the model for each unit at each token, `batch_size` of them in one forward pass.
 
+    Where a unit has the same value on both texts its effect is 0, without a run.
+
     Args:
         other: as many tokens as `text`.
         target, contrast, objective, position: as for `Explainer.explain`, but one token or label each.
@@ -114,7 +116,7 @@ def activation_patching(
     run = _Copies(explainer, encoded, Target(target, contrast, objective, position))
     own = forward_sites(explainer, encoded, asked)
     others = _matched(own, forward_sites(explainer, explainer._encode(other, False, None), asked))
-    places = [(site, *place) for site in own for place in _places(site)]
+    places = [(site, *place) for site in own for place in _places(site, others[site.key])]
     effects = {site.name: np.zeros(_size(site), np.float32) for site in own}
     step = max(1, batch_size) if explainer._reading.pads else 1
     for start in range(0, len(places), step):
@@ -183,9 +185,13 @@ def _matched(own: list[Site], others: list[Site]) -> dict[Any, Site]:
     return found
 
 
-def _places(site: Site) -> Iterator[tuple[int, int | None]]:
-    """The positions and units that are patched, one at a time; None for all features of a vector."""
-    for position, row in enumerate(site.selected()[0].bool().tolist()):
+def _places(site: Site, other: Site) -> Iterator[tuple[int, int | None]]:
+    """The positions and units that are patched, one at a time; None for all features of a vector.
+
+    Those that are equal on both texts (all before the first other token, in a causal model) need no run.
+    """
+    differ = (site.shaped(site.tensor) != other.shaped(other.tensor))[0].any(-1)
+    for position, row in enumerate((differ & site.selected()[0].bool()).tolist()):
         if site.component.together:
             yield from [(position, None)] * any(row)
         else:
