@@ -8,18 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lxtlike import Explainer  # noqa: E402
+from lxtlike import Explainer, latent  # noqa: E402
 
 KNOWN = ROOT / "lxtlike" / "assets" / "known_cause.jsonl"
 
@@ -44,7 +41,7 @@ def main() -> None:
             if abs(shares[layer, head]) < 0.02:
                 continue
             first = int((heads.reshape(len(heads), -1).argmax(1) == layer * heads.shape[2] + head).sum())
-            with silenced(explainer.model, layer, head):
+            with latent.ablated(explainer.model, latent.heads(int(layer), int(head))):
                 left = right(explainer, examples)
             name = f"layer {layer + 1}, head {head + 1}"
             print(f"| {task} | {name} | {shares[layer, head]:+.0%} | {first} | {left} |")
@@ -54,23 +51,6 @@ def right(explainer: Explainer, examples: list[dict[str, Any]]) -> int:
     """How many of the sentences the model answers rightly."""
     found = explainer.explain([example["text"] for example in examples])
     return sum(a.target.token.strip() == example["answer"] for a, example in zip(found, examples, strict=True))
-
-
-@contextmanager
-def silenced(model: Any, layer: int, head: int) -> Iterator[None]:
-    """Within the block, that head of a Llama puts out zeros."""
-    attention = model.model.layers[layer].self_attn
-
-    def hook(_: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        heads = args[0].unflatten(-1, (-1, attention.head_dim)).clone()
-        heads[..., head, :] = 0
-        return (heads.flatten(-2),)
-
-    handle = attention.o_proj.register_forward_pre_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 if __name__ == "__main__":

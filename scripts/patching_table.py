@@ -26,7 +26,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lxtlike import Composite, Explainer, latent  # noqa: E402
-from lxtlike.composites import Rule  # noqa: E402
 
 KNOWN = ROOT / "lxtlike" / "assets" / "known_cause.jsonl"
 COMPONENTS = [
@@ -38,12 +37,10 @@ COMPONENTS = [
 KINDS = {"residual": " input", "attention": ".self_attn", "heads": " heads", "MLP": ".mlp"}
 """What the names of their places end with."""
 
-ATTNLRP = Composite.parse("attnlrp")
-_UNSHARED = {family: rule for family, rule in ATTNLRP.rules.items() if family != "attention"}
 METHODS = {
-    "attnlrp": ATTNLRP,
-    "cp-lrp": Composite.parse("cp-lrp"),
-    "RelP": Composite("relp", rules={**_UNSHARED, "product": Rule("gradient")}),  # attention keeps its plain gradient
+    "AttnLRP": Composite.parse("attnlrp"),
+    "CP-LRP": Composite.parse("cp-lrp"),
+    "RelP": latent.RELP,
     "AtP": Composite.parse("input-x-gradient"),
 }
 
@@ -144,7 +141,7 @@ def patched(methods: dict[str, Explainer], pair: Pair, into: str) -> Effects:
     texts = (pair.clean, pair.corrupt) if into == "clean" else (pair.corrupt, pair.clean)
     target: dict[str, Any] = {"target": pair.answer, "contrast": pair.other}
     found = {n: latent.relevance_patching(one, *texts, COMPONENTS, **target) for n, one in methods.items()}
-    one = methods["attnlrp"]
+    one = methods["AttnLRP"]
     found["measured"] = latent.activation_patching(one, *texts, COMPONENTS, **target, batch_size=256)
     return {kind: {name: _of_kind(effects, end) for name, effects in found.items()} for kind, end in KINDS.items()}
 
