@@ -38,7 +38,7 @@ def main() -> None:
         shares = (heads / np.abs(heads).sum((1, 2), keepdims=True)).mean(0)
         print(f"{task}: right in {right(explainer, examples)} of {len(examples)} sentences")
         for layer, head in sorted(np.ndindex(*shares.shape), key=lambda place: -shares[place]):
-            if abs(shares[layer, head]) < 0.02:
+            if round(abs(shares[layer, head]), 2) < 0.02:
                 continue
             first = int((heads.reshape(len(heads), -1).argmax(1) == layer * heads.shape[2] + head).sum())
             with latent.ablated(explainer.model, latent.heads(int(layer), int(head))):
