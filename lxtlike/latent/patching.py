@@ -31,7 +31,9 @@ from lxtlike.targets import Chosen, Target, resolve, values
 from lxtlike.text import Encoded, Token
 
 RELP = (
-    Composite("relp", "RelP (2508.21258), for patching: as AttnLRP, but products keep their plain gradients, except gates.")
+    Composite(
+        "relp", "RelP (2508.21258), for patching: as AttnLRP, but only gates share; products keep their gradients."
+    )
     | {family: rule for family, rule in COMPOSITES["attnlrp"].rules.items() if family != "attention"}
     | {"product": "gradient"}
 )
