@@ -108,6 +108,28 @@ def test_what_the_model_subtracts_itself_is_a_bias() -> None:
     assert [row.target.token for row in found.rows] == [f"output {row.target.id}" for row in found.rows]
 
 
+class Residual(nn.Module):
+    """A layer norm and a batch norm, one beside the other, in a residual block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.out = nn.Linear(4, 8), nn.Linear(8, 3)
+        self.left, self.right = nn.Sequential(nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 8)), nn.BatchNorm1d(8)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        hidden = self.into(rows)
+        return self.out(hidden + self.left(hidden) + self.right(hidden))
+
+
+@pytest.mark.parametrize("composite", ["default", "epsilon", "gamma", "epsilon-plus", "layerwise-w-squared"])
+def test_norms_and_residuals(composite: str) -> None:
+    model = Residual().double()
+    model(torch.randn(50, 4, dtype=torch.float64) * 3 + 1)  # running means and variances
+    found = TableExplainer(model, FEATURES, composite=composite).explain(ROWS)
+    assert max(row.ledger.relative_error for row in found.rows) < 1e-9
+    assert found.audit.uncovered == ()
+
+
 @pytest.mark.parametrize("flat", [True, False])
 def test_one_output_is_a_regression(flat: bool) -> None:
     model = nn.Sequential(network(1), nn.Flatten(0)) if flat else network(1)
