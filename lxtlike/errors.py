@@ -1,5 +1,7 @@
 """Exceptions. Each message is one sentence: what is wrong, what is allowed, what to do."""
 
+import difflib
+
 
 class LxtlikeError(Exception):
     """Base of every exception that lxtlike raises on purpose."""
@@ -15,3 +17,9 @@ class NumericalError(LxtlikeError, ArithmeticError):
 
 class AuditError(LxtlikeError):
     """The audit failed under ``strict`` (command line: exit code 3)."""
+
+
+def one_of(given: str, allowed: tuple[str, ...]) -> str:
+    """The end of an error sentence: what is allowed, and the nearest to what was given."""
+    nearest = difflib.get_close_matches(given, allowed, n=1)
+    return f"choose one of {', '.join(allowed)}" + (f" (did you mean {nearest[0]}?)" if nearest else "")

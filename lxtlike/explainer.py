@@ -16,9 +16,10 @@ from lxtlike.continuations import explained_outputs, explained_span
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length
 from lxtlike.generating import generated
-from lxtlike.loading import IMAGES, load, task_of, unwrapped
+from lxtlike.loading import load
 from lxtlike.methods import Progress, ReadOut, Reference, Views, Way
 from lxtlike.predictions import explained_choices, explained_function, padding_matters
+from lxtlike.recognition import IMAGES, task_of, unwrapped
 from lxtlike.setting import Setting
 from lxtlike.targets import Asked, Function, Span, Target
 from lxtlike.tasks import EXPLAINED, NextToken

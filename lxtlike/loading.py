@@ -6,10 +6,9 @@ as a user's own.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,44 +16,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from lxtlike.errors import InputError, LxtlikeError
+from lxtlike.errors import InputError, LxtlikeError, one_of
+from lxtlike.recognition import IMAGES, SIMILARITY, TASKS, check_task, resolve_task
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
     from transformers.image_processing_utils import BaseImageProcessor
 
-
-@dataclass(frozen=True)
-class Task:
-    """How a task is loaded and recognised.
-
-    Attributes:
-        auto: name of the transformers class that loads a model for it.
-        suffixes: how the architecture names (`config.architectures`) of such models end.
-    """
-
-    auto: str
-    suffixes: tuple[str, ...]
-
-
-IMAGES = "image-classification"
-SIMILARITY = "sentence-similarity"  # of a model without its head: its last states are pooled
-
-TASKS: Mapping[str, Task] = MappingProxyType(
-    {
-        "causal-lm": Task("AutoModelForCausalLM", ("ForCausalLM", "LMHeadModel", "ModelWithLMHead")),
-        "sequence-classification": Task("AutoModelForSequenceClassification", ("ForSequenceClassification",)),
-        "masked-lm": Task("AutoModelForMaskedLM", ("ForMaskedLM",)),
-        "token-classification": Task("AutoModelForTokenClassification", ("ForTokenClassification",)),
-        "question-answering": Task(
-            "AutoModelForQuestionAnswering", ("ForQuestionAnswering", "ForQuestionAnsweringSimple")
-        ),
-        "seq2seq-lm": Task("AutoModelForSeq2SeqLM", ("ForConditionalGeneration",)),
-        IMAGES: Task("AutoModelForImageClassification", ("ForImageClassification",)),
-        SIMILARITY: Task("AutoModel", ()),
-    }
-)
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
@@ -126,7 +95,7 @@ def load(
         InputError: for whatever is wrong with the arguments or the files, in one sentence that says what to do.
         LxtlikeError: an image processor needs a library that is not installed.
     """
-    _check_task(task)
+    check_task(task)
     _check_placement(dtype, device, device_map)
     if model is None:
         model = next((name for name, does in BUNDLED.items() if task in ("auto", does)), None)
@@ -138,7 +107,7 @@ def load(
         _check_files(source)
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": source.local}
         config = _read_config(source, options)
-        task = _resolve_task(config, config.architectures or [], task, source.name)
+        task = resolve_task(config, config.architectures or [], task, source.name)
         tokenizer = processor = None
         if task != IMAGES:
             tokenizer = _read_tokenizer(source, config, options, need_tokenizer)
@@ -171,12 +140,6 @@ def quiet() -> Iterator[None]:
         if bars:
             hf.enable_progress_bar()
             restore_downloads()
-
-
-def one_of(given: str, allowed: tuple[str, ...]) -> str:
-    """The end of an error sentence: what is allowed, and the nearest to what was given."""
-    nearest = difflib.get_close_matches(given, allowed, n=1)
-    return f"choose one of {', '.join(allowed)}" + (f" (did you mean {nearest[0]}?)" if nearest else "")
 
 
 def _check_placement(dtype: object, device: object, device_map: str | None) -> None:
@@ -325,75 +288,6 @@ def _read_processor(source: _Source, options: dict[str, Any]) -> BaseImageProces
             f"the image processor of {source.name!r} is one of those that need torchvision: install it, or pass pixel values "
             "to lxtlike.ImageExplainer in Python"
         ) from error
-
-
-def task_of(model: PreTrainedModel, task: str | None = None) -> str:
-    """The task of a model one already has: told from its class, or `task` where that fits.
-
-    Raises:
-        InputError: unknown task, one that the model was not made for, or none was given and the class does not tell it.
-    """
-    if task is not None:
-        _check_task(task)
-    classes = [cls.__name__ for cls in type(model).__mro__]
-    return _resolve_task(model.config, classes, task or "auto", type(model).__name__)
-
-
-def unwrapped(model: Any) -> Any:
-    """The transformers model inside the wrappers of `torch.compile`, peft and data parallelism; adapters stay in it.
-
-    Raises:
-        InputError: peft trains a prompt for it, which is no part of the text.
-    """
-    from torch import nn
-
-    inner = model._modules.get("_orig_mod")  # of torch.compile
-    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        inner = model.module
-    elif any(cls.__name__ == "PeftModel" and cls.__module__.startswith("peft.") for cls in type(model).__mro__):
-        if model.active_peft_config.is_prompt_learning:
-            raise InputError(
-                "the model's peft adapter is a trained prompt, which is no part of the text: use `lxtlike.propagate`"
-            )
-        inner = model.get_base_model()
-    return model if inner is None else unwrapped(inner)
-
-
-def _check_task(task: str) -> None:
-    if task != "auto" and task not in TASKS:
-        raise InputError(f"there is no task {task!r}: {one_of(task, ('auto', *TASKS))}")
-
-
-def _told(architectures: Sequence[str], config: PreTrainedConfig) -> str | None:
-    """The task that the names of architectures tell, the first one first."""
-    for architecture in architectures:
-        for name, task in TASKS.items():
-            if architecture.endswith(task.suffixes):
-                # Vision-language decoders end like sequence-to-sequence models; on text they are causal.
-                return "causal-lm" if name == "seq2seq-lm" and not config.is_encoder_decoder else name
-    return None
-
-
-def _resolve_task(config: PreTrainedConfig, architectures: Sequence[str], task: str, name: str) -> str:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
-
-    if task == SIMILARITY:  # any model has states
-        return task
-    told = _told(architectures, config)
-    asked = told if task == "auto" else task
-    made = f"({architectures[0]})" if architectures else "(no architecture in its config)"
-    if asked is None:
-        raise InputError(f"the task of {name!r} {made} cannot be told: choose a task, {', '.join(TASKS)}")
-    # transformers loads an encoder as a decoder without a word, and its "next token" would mean nothing.
-    decoder = getattr(config, "is_decoder", False) or getattr(config, "causal", False)
-    if asked == "causal-lm" and config.model_type in ENCODERS and not decoder:
-        other = f"task {told}" if told not in (None, asked) else "another task"
-        raise InputError(
-            f"{name!r} is an encoder-only model {made} and predicts no next token: choose {other} or a causal language model"
-        )
-    if told not in (None, asked):
-        raise InputError(f"{name!r} is a {told} model {made}: choose task {told} or a model trained for {asked}")
-    return asked
 
 
 def _read_model(source: _Source, task: str, options: dict[str, Any]) -> PreTrainedModel:

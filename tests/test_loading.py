@@ -16,7 +16,8 @@ from transformers import BertLMHeadModel, LlamaForCausalLM
 
 from lxtlike import loading
 from lxtlike.errors import InputError
-from lxtlike.loading import TASKS, load, quiet, task_of
+from lxtlike.loading import load, quiet
+from lxtlike.recognition import TASKS, resolve_task, task_of
 
 KINDS = ("causal-lm", "masked-lm", "sequence-classification", "seq2seq-lm")
 
@@ -55,7 +56,7 @@ def test_the_task_is_told_from_the_architecture(kind: str, folders: dict[str, Pa
 
 def test_a_decoder_with_images_is_causal_on_text() -> None:
     config = tiny_models.model("causal-lm").config
-    assert loading._told(["Gemma3ForConditionalGeneration"], config) == "causal-lm"
+    assert resolve_task(config, ["Gemma3ForConditionalGeneration"], "auto", "it") == "causal-lm"
 
 
 def test_the_task_of_a_model_one_has() -> None:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from lxtlike.errors import AuditError, InputError, LxtlikeError
-from lxtlike.loading import one_of
+from lxtlike.errors import AuditError, InputError, LxtlikeError, one_of
 
 FAILED, WRONG, AUDIT, INTERRUPTED = 1, 2, 3, 130
 

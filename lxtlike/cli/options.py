@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lxtlike.errors import InputError
-from lxtlike.loading import BUNDLED, DTYPES, TASKS, one_of
+from lxtlike.errors import InputError, one_of
+from lxtlike.loading import BUNDLED, DTYPES
+from lxtlike.recognition import TASKS
 
 
 def among(option: str, allowed: tuple[str, ...]) -> Callable[[str | None], str | None]:

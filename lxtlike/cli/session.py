@@ -54,7 +54,8 @@ def opened(
         InputError: for whatever is wrong with an option or the model.
     """
     from lxtlike.composites import Composite
-    from lxtlike.loading import IMAGES, load, quiet
+    from lxtlike.loading import load, quiet
+    from lxtlike.recognition import IMAGES
 
     rules = Composite.parse(composite)  # before the model: a typing error should not cost its loading
     loaded = load(

@@ -17,8 +17,8 @@ from lxtlike.feeding import check_length, model_inputs
 from lxtlike.latent.components import Component, Components, listed
 from lxtlike.latent.sites import Site
 from lxtlike.latent.visits import visited
-from lxtlike.loading import unwrapped
 from lxtlike.propagation.surroundings import frozen, owned
+from lxtlike.recognition import unwrapped
 from lxtlike.rules.primitives import wide
 from lxtlike.text import Encoded
 

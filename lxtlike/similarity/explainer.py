@@ -14,13 +14,14 @@ from torch.nn import functional
 
 from lxtlike.attribution import AuditSummary, PairAttribution, Side
 from lxtlike.composites import Composite
-from lxtlike.errors import InputError
+from lxtlike.errors import InputError, one_of
 from lxtlike.feeding import check_length, model_inputs
 from lxtlike.ledger import ACCOUNTS
-from lxtlike.loading import SIMILARITY, load, one_of, unwrapped
+from lxtlike.loading import load
 from lxtlike.methods import Explained, Progress
 from lxtlike.methods.passes import Scalar
 from lxtlike.propagation.surroundings import frozen, owned
+from lxtlike.recognition import SIMILARITY, unwrapped
 from lxtlike.rules.primitives import Book, wide
 from lxtlike.setting import Setting, summary
 from lxtlike.similarity import pooling as pool

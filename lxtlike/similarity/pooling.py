@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lxtlike.errors import InputError
-from lxtlike.loading import BUNDLED, one_of
+from lxtlike.errors import InputError, one_of
+from lxtlike.loading import BUNDLED
 
 POOLINGS = ("mean", "cls", "last")
 """The mean of all tokens' states (special ones too), the state of the first token, and that of the last one."""

@@ -14,8 +14,9 @@ from lxtlike.choices import Labels
 from lxtlike.composites import Composite
 from lxtlike.errors import InputError
 from lxtlike.feeding import prediction
-from lxtlike.loading import IMAGES, load, task_of, unwrapped
+from lxtlike.loading import load
 from lxtlike.methods import ExplainedInput, input_lrp
+from lxtlike.recognition import IMAGES, task_of, unwrapped
 from lxtlike.rules.primitives import Book
 from lxtlike.setting import Setting, summary
 from lxtlike.targets import Chosen, Target, contrast_of, resolve, values

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from lxtlike.attribution import ImageAttribution
 from lxtlike.composites import Composite
-from lxtlike.errors import InputError
-from lxtlike.loading import one_of
+from lxtlike.errors import InputError, one_of
 from lxtlike.propagation.surroundings import frozen, owned
 from lxtlike.targets import Chosen
 from lxtlike.vision.perturbing import REPLACEMENTS, curves
