@@ -92,6 +92,11 @@ class FeatureView:
         name = f"{name} difference" if target["contrast"] not in (None, "mean") else name
         return name if self.single else f"mean {name}"
 
+    @property
+    def explained_name(self) -> str:
+        """What kind of number the ledger adds up to."""
+        return self.value_name
+
     @cached_property
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Name and value of what stands under the headline."""
