@@ -282,7 +282,9 @@ def _read_processor(source: _Source, options: dict[str, Any]) -> BaseImageProces
         with _reading("image processor", source, advice):
             return AutoImageProcessor.from_pretrained(source.path, **options)
     except InputError as error:
-        if "torchvision" not in str(error.__cause__).casefold():
+        reason = str(error.__cause__).casefold()
+        unavailable = "torchvision" in reason or "could be imported" in reason  # as versions of transformers say it
+        if not unavailable or find_spec("torchvision") is not None:
             raise
         raise LxtlikeError(
             f"the image processor of {source.name!r} is one of those that need torchvision: install it, or pass pixel values "

@@ -152,7 +152,7 @@ def test_loading_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(lxtlike.LxtlikeError, match=r"pip install 'lxtlike\[vision\]'"):
         load(folder)
     monkeypatch.undo()
-    config.write_text(config.read_text().replace("ViTImageProcessor", "PPLCNetImageProcessor"))
+    config.write_text(config.read_text().replace("ViTImageProcessor", "TimmWrapperImageProcessor"))
     with pytest.raises(lxtlike.LxtlikeError, match=r"need torchvision: install it, or pass pixel values") as caught:
         load(folder)
     assert "\n" not in str(caught.value)

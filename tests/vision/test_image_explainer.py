@@ -116,13 +116,11 @@ def test_the_picture_is_what_the_model_saw(explainer: ImageExplainer) -> None:
 
 
 def test_a_processor_that_turns_channels_and_shifts(explainer: ImageExplainer) -> None:
-    import transformers as hf
-
     size = {"height": 32, "width": 32}
     image = tiny_images.picture(32, 32)
     for processor in (
-        hf.MobileViTImageProcessorPil(size=size, do_center_crop=False),
-        hf.EfficientNetImageProcessorPil(size=size, rescale_offset=True, rescale_factor=1 / 127.5),
+        tiny_images.processor_of("MobileViT", size=size, do_center_crop=False),
+        tiny_images.processor_of("EfficientNet", size=size, rescale_offset=True, rescale_factor=1 / 127.5),
     ):
         found = ImageExplainer(explainer.model, processor).explain(image).picture
         assert abs(found.astype(int) - np.asarray(image)).max() <= 1
@@ -180,10 +178,8 @@ def test_wrong_targets_and_options(explainer: ImageExplainer) -> None:
 
 
 def test_processors_whose_output_is_no_image(explainer: ImageExplainer) -> None:
-    import transformers as hf
-
     with pytest.raises(InputError, match=r"Siglip2.* of shape \[1, 256, 768\].*lxtlike.propagate"):
-        ImageExplainer(explainer.model, hf.Siglip2ImageProcessorPil()).explain(tiny_images.picture())
+        ImageExplainer(explainer.model, tiny_images.processor_of("Siglip2")).explain(tiny_images.picture())
 
 
 def test_each_explainer_names_the_other(explainer: ImageExplainer, tmp_path: Path) -> None:

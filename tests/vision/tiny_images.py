@@ -49,7 +49,13 @@ def model(kind: str) -> Any:
 def processor(**options: Any) -> Any:
     """Of `EDGE` x `EDGE` pixels, each channel normalised in its own way."""
     normal = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}
-    return hf.ViTImageProcessorPil(**{"size": {"height": EDGE, "width": EDGE}} | normal | options)
+    return processor_of("ViT", **{"size": {"height": EDGE, "width": EDGE}} | normal | options)
+
+
+def processor_of(name: str, **options: Any) -> Any:
+    """An image processor that needs no torchvision; older versions of transformers have no suffix for them."""
+    made = getattr(hf, f"{name}ImageProcessorPil", None) or getattr(hf, f"{name}ImageProcessor")
+    return made(**options)
 
 
 def picture(width: int = 40, height: int = 30, seed: int = 0) -> Image.Image:
