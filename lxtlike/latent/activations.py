@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lxtlike.rules import OPERATIONS, Operation
 from lxtlike.rules.call import tensors
+from lxtlike.rules.product import linear_or_product
 
 _ACTIVATIONS = frozenset(
     """silu relu relu6 leaky_relu prelu rrelu elu selu celu gelu mish hardswish softsign hardtanh tanh erf""".split()
@@ -31,6 +32,7 @@ class NeuronWatch(TorchFunctionMode):
         super().__init__()
         self.visit = visit
         self._active: Any = WeakTensorKeyDictionary()
+        self._visited: Any = WeakTensorKeyDictionary()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -41,8 +43,10 @@ class NeuronWatch(TorchFunctionMode):
             return func(*args, **kwargs)
         given = tensors(args, kwargs)
         active = [t for t in given if t in self._active]
-        if operation.name in ("linear", "addmm") and active:
-            visited = self.visit(active[0])
+        if active and operation.family is linear_or_product and all(_is_weight(t) for t in given if t is not active[0]):
+            visited = self._visited.get(active[0])
+            if visited is None:  # several layers may read it, an adapter beside the layer that it adapts
+                visited = self._visited[active[0]] = self.visit(active[0])
             args = tuple(visited if value is active[0] else value for value in args)
             kwargs = {key: visited if value is active[0] else value for key, value in kwargs.items()}
             return func(*args, **kwargs)
@@ -51,6 +55,10 @@ class NeuronWatch(TorchFunctionMode):
             for t in tensors(result):
                 self._active[t] = True
         return result
+
+
+def _is_weight(t: Tensor) -> bool:
+    return isinstance(t, nn.Parameter) or isinstance(t._base, nn.Parameter)
 
 
 def _hands_on(operation: Operation, count: int) -> bool:

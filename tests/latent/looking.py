@@ -43,12 +43,17 @@ def target_of(one: Explainer) -> dict[str, Any]:
 def hooked(*places: tuple[nn.Module, bool]) -> Iterator[list[Tensor]]:
     """Inputs (True) or outputs of modules as they run."""
     seen: list[Tensor] = []
+
+    def note(_: nn.Module, __: Any, output: Any) -> Any:
+        first = output[0] if isinstance(output, tuple) else output
+        seen.append(first)
+        own = first.clone()  # some models add to what they got in place
+        return (own, *output[1:]) if isinstance(output, tuple) else own
+
     handles = [
         module.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
         if is_input
-        else module.register_forward_hook(
-            lambda _, args, output: seen.append(output[0] if isinstance(output, tuple) else output)
-        )
+        else module.register_forward_hook(note)
         for module, is_input in places
     ]
     yield seen

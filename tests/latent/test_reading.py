@@ -16,6 +16,7 @@ LAYERS = {
     "gpt2": ("transformer.h", "mlp.c_proj"),
     "gpt_neox": ("gpt_neox.layers", "mlp.dense_4h_to_h"),
     "bloom": ("transformer.h", "mlp.dense_4h_to_h"),
+    "falcon-alibi": ("transformer.h", "mlp.dense_4h_to_h"),
     "bert": ("bert.encoder.layer", "output.dense"),
     "distilbert": ("distilbert.transformer.layer", "ffn.lin2"),
 }
@@ -46,7 +47,7 @@ def test_components_have_the_relevance_that_hooks_of_ones_own_see(name: str, com
     for n in range(2):
         neurons, into = found.relevance[f"{layers}.{n} neurons"], found.relevance[f"{layers}.{n}.{down} input"]
         np.testing.assert_array_equal(neurons, into)
-        assert neurons.shape == (6, 128 if name in ("gpt2", "bloom") else 48)
+        assert neurons.shape == (6, 128 if name in ("gpt2", "bloom", "falcon-alibi") else 48)
     attribution = one.explain(TEXT, heads=True, layers=True, **target_of(one))
     np.testing.assert_array_equal(found.attribution.relevance, attribution.relevance)
     heads = latent.relevance(one, TEXT, latent.heads(), **target_of(one)).relevance
@@ -119,6 +120,18 @@ def test_units_and_positions_that_are_not_named_are_left_out(bundled: Explainer)
     np.testing.assert_array_equal(some[some != 0], whole[-1, [3, 5]])
     two = latent.relevance(bundled, text, [latent.heads(1, 0), latent.heads(1, 2)]).relevance["model.layers.1 heads"]
     np.testing.assert_array_equal(two.any(0), [True, False, True, False])
+
+
+def test_an_adapter_beside_the_projection_reads_the_same_neurons() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    plain = Explainer(tiny_models.model("causal-lm"), tiny_models.tokenizer())
+    adapted = get_peft_model(tiny_models.model("causal-lm"), LoraConfig(target_modules=["down_proj"]))
+    other = Explainer(adapted, tiny_models.tokenizer())  # whose adapter adds nothing yet
+    found, same = (latent.relevance(one, "the red ball is", latent.neurons(), target="blue") for one in (plain, other))
+    assert list(found.relevance) == list(same.relevance)
+    for name, values in found.relevance.items():
+        close(same.relevance[name], values, 1e-5)
 
 
 def test_what_is_found_can_be_ranked_and_printed(bundled: Explainer) -> None:
