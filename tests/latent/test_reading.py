@@ -122,6 +122,7 @@ def test_units_and_positions_that_are_not_named_are_left_out(bundled: Explainer)
     np.testing.assert_array_equal(two.any(0), [True, False, True, False])
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft's way to ask transformers
 def test_an_adapter_beside_the_projection_reads_the_same_neurons() -> None:
     from peft import LoraConfig, get_peft_model
 
