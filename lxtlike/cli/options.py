@@ -11,7 +11,7 @@ import typer
 
 from lxtlike.errors import InputError, one_of
 from lxtlike.loading import BUNDLED, DTYPES
-from lxtlike.recognition import TASKS
+from lxtlike.recognition import SIMILARITY, TASKS
 
 
 def among(option: str, allowed: tuple[str, ...]) -> Callable[[str | None], str | None]:
@@ -37,7 +37,8 @@ _MODEL = f"A model folder, a hub id, or a bundled model ({', '.join(BUNDLED)})."
 
 ModelOption = Annotated[str | None, typer.Option("--model", "-m", metavar="ID_OR_PATH", help=_MODEL)]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
-Task = Annotated[str, choice("--task", ("auto", *TASKS), "What the model does; auto: as its config says.")]
+_TASKS = ("auto", *(task for task in TASKS if task != SIMILARITY))  # which has a command of its own
+Task = Annotated[str, choice("--task", _TASKS, "What the model does; auto: as its config says.")]
 Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text; - reads stdin.", show_default=False)]
 _TEXT_OR_IMAGE = "The text, or the path of an image if the model classifies images; - reads stdin."
 TextOrImage = Annotated[str | None, typer.Argument(metavar="TEXT", help=_TEXT_OR_IMAGE, show_default=False)]
