@@ -60,6 +60,30 @@ def test_without_rules_it_is_input_times_gradient(explainer: ImageExplainer) -> 
     assert a.target.value == pytest.approx(logits[2].item())
 
 
+@pytest.mark.parametrize("composite", ["epsilon-gamma-box", "epsilon-plus-flat", "layerwise", "attnlrp-gamma"])
+@pytest.mark.parametrize("kind", ["vit", "resnet"])
+def test_classic_composites_close(kind: str, composite: str) -> None:
+    explainer = ImageExplainer(
+        tiny_images.model(kind).double(), tiny_images.processor(), composite=composite, strict=True
+    )
+    for a in explainer.explain([tiny_images.picture(seed=seed) for seed in (0, 1)]):
+        assert a.composite == composite
+        assert a.ledger.relative_error < 1e-9
+
+
+def test_box_rules_are_bounded_by_black_and_white() -> None:
+    model, processor, image = tiny_images.model("resnet").double(), tiny_images.processor(), tiny_images.picture()
+    mean, std = np.array(processor.image_mean), np.array(processor.image_std)
+    low, high = (tuple(map(float, (colour - mean) / std)) for colour in (0, 1))
+    found = ImageExplainer(model, processor, composite="epsilon-gamma-box").explain(image)
+    given = lxtlike.COMPOSITES["epsilon-gamma-box"].bounded(low, high)
+    np.testing.assert_allclose(
+        ImageExplainer(model, processor, composite=given).explain(image).channels, found.channels, atol=1e-6
+    )
+    other = lxtlike.COMPOSITES["epsilon-gamma-box"].bounded(-9.0, 9.0)
+    assert abs(ImageExplainer(model, processor, composite=other).explain(image).channels - found.channels).max() > 1e-4
+
+
 def test_targets(explainer: ImageExplainer) -> None:
     image = tiny_images.picture()
     by = {
