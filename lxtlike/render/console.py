@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 from rich.cells import cell_len
@@ -12,12 +11,10 @@ from rich.style import Style
 from lxtlike.render.flow import lines, named, shortened, visible
 from lxtlike.render.ink import Colors, Ink, Paper, paper
 from lxtlike.render.outputs import outputs
+from lxtlike.render.printing import BOLD, FAINT, PLAIN, Run, amounts, column_of, facts, printed, ranking, warnings
 from lxtlike.render.scale import number, percent
 from lxtlike.render.view import Row, View
 
-Run = tuple[str, Style]
-
-_PLAIN, _BOLD, _FAINT, _WARNING = Style(), Style(bold=True), Style(dim=True), Style(color="yellow")
 _BAR = 8
 
 
@@ -55,17 +52,15 @@ def composed(view: View, body: Iterable[Sequence[Run]], ink: Ink, width: int, to
     if top > 0:
         page += [[], *_ranking(view, ink, width, top)]
     page += [[], *lines(_foot(view), width)]
-    return "".join("".join(ink.render(*run) for run in line).rstrip(" ") + "\n" for line in page)
+    return printed(page, ink)
 
 
 def _head(view: View) -> Iterator[Run]:
     for word in view.headline:
         text = named(word.text) if word.quoted else word.text
-        yield (f"“{text}” " if word.quoted else f"{text} ", _BOLD)
-    yield ("\n" + " · ".join(f"{name} {visible(value)}" for name, value in view.facts), _PLAIN)
-    yield (f"\n{visible(view.result['model'])} · {view.result['task']}", _FAINT)
-    for warning in view.warnings:
-        yield (f"\nwarning: {visible(warning)}", _WARNING)
+        yield (f"“{text}” " if word.quoted else f"{text} ", BOLD)
+    yield from facts(view.facts, f"{visible(view.result['model'])} · {view.result['task']}")
+    yield from warnings(view.warnings)
 
 
 def _text(view: View, ink: Ink, width: int) -> Iterator[Sequence[Run]]:
@@ -78,14 +73,14 @@ def _text(view: View, ink: Ink, width: int) -> Iterator[Sequence[Run]]:
     for line in lines(runs, width):
         yield [(text, _style(view, ink, place)) for text, place in line]
         if ink.system is None and (bars := "".join(_under(view, ink, *run) for run in line)).strip(" "):
-            yield [(bars, _PLAIN)]
+            yield [(bars, PLAIN)]
 
 
 def _style(view: View, ink: Ink, place: int) -> Style:
     piece = view.pieces[place]
     if piece.relevance is None:
-        return _PLAIN
-    return _FAINT if piece.special else ink.style(view.scale.ratio(piece.relevance))
+        return PLAIN
+    return FAINT if piece.special else ink.style(view.scale.ratio(piece.relevance))
 
 
 def _under(view: View, ink: Ink, text: str, place: int) -> str:
@@ -100,25 +95,18 @@ def _under(view: View, ink: Ink, text: str, place: int) -> str:
 
 def _legend(view: View, ink: Ink) -> Iterator[Run]:
     """The scale as a bar between its ends, and what the ends are."""
-    yield (f"{number(-view.scale.limit)} against ", _FAINT)
+    yield (f"{number(-view.scale.limit)} against ", FAINT)
     for step in range(-8, 9):
         yield (" " if ink.system is not None else ink.block(step / 8), ink.style(step / 8))
-    yield (f" for {number(view.scale.limit, sign=True)}  {view.scale.rule}", _FAINT)
+    yield (f" for {number(view.scale.limit, sign=True)}  {view.scale.rule}", FAINT)
 
 
 def _ranking(view: View, ink: Ink, width: int, top: int) -> Iterator[Sequence[Run]]:
     """The strongest rows for and against, side by side where there is room."""
-    column = width // 2 - 1 if width >= 60 else width
-    sides = []
-    for title, sign in (("for", 1), ("against", -1)):
-        rows = [_ranked(view, ink, row, column) for row in view.ranked(sign, top)]
-        sides.append([[(title, _BOLD)], *(rows or [[("     none", _FAINT)]])])
-    if column == width:
-        yield from (line for side in sides for line in side)
-        return
-    for left, right in zip_longest(*sides, fillvalue=[]):
-        room = column + 2 - sum(cell_len(text) for text, _ in left)
-        yield [*left, (" " * room, _PLAIN), *right]
+    favour, against = (
+        [_ranked(view, ink, row, column_of(width)) for row in view.ranked(sign, top)] for sign in (1, -1)
+    )
+    return ranking(favour, against, width)
 
 
 def _ranked(view: View, ink: Ink, row: Row, column: int) -> list[Run]:
@@ -126,26 +114,22 @@ def _ranked(view: View, ink: Ink, row: Row, column: int) -> list[Run]:
     filled = max(1, round(share * _BAR))
     sign = 1.0 if row.relevance > 0 else -1.0
     if ink.system is None:
-        bar: Run = (("▆" if sign > 0 else "▒") * filled, _PLAIN)
+        bar: Run = (("▆" if sign > 0 else "▒") * filled, PLAIN)
     else:
         bar = ("▆" * filled, Style(color=ink.style(sign).bgcolor))
     amount = number(row.relevance, sign=True).rjust(9)
     place = f" #{row.index}"
     label = shortened(named(row.label), column - _BAR - 11 - len(place))
-    return [(f"{amount} ", _PLAIN), bar, (" " * (_BAR - filled + 1) + label, _PLAIN), (place, _FAINT)]
+    return [(f"{amount} ", PLAIN), bar, (" " * (_BAR - filled + 1) + label, PLAIN), (place, FAINT)]
 
 
 def _foot(view: View) -> Iterator[Run]:
     """The ledger in one line, and what the model would have said."""
     if not view.ledger:
         return
-    amounts = [
-        f"{'-' if account.amount < 0 else '+'} {account.name} {number(abs(account.amount))}" for account in view.ledger
-    ]
-    if view.has_special:
-        amounts[0] += f" (special {number(view.result['ledger']['special'])})"
-    first = " ".join(amounts).removeprefix("+ ")
-    yield (f"ledger: {view.explained_name} {number(view.result['ledger']['explained'])} = {first}", _PLAIN)
+    special = f" (special {number(view.result['ledger']['special'])})" if view.has_special else ""
+    first = amounts(view.ledger, special)
+    yield (f"ledger: {view.explained_name} {number(view.result['ledger']['explained'])} = {first}", PLAIN)
     if view.result["prediction"]:
         choices = ", ".join(f"“{named(c['token'])}” {percent(c['prob'])}" for c in view.result["prediction"][:5])
-        yield (f"\nfirst choices: {choices}", _FAINT)
+        yield (f"\nfirst choices: {choices}", FAINT)

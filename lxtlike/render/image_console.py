@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.style import Style
-
-from lxtlike.render.console import Run, composed
+from lxtlike.render.console import composed
 from lxtlike.render.ink import Colors, Ink, Paper, paper
+from lxtlike.render.printing import FAINT, PLAIN, Run
 from lxtlike.render.raster import COARSE, Grid, Raster
-
-_PLAIN = Style()
 
 
 def terminal(
@@ -45,12 +42,12 @@ def _fitting(raster: Raster, most: int) -> Grid:
 def _map(grid: Grid, ink: Ink) -> Iterator[Sequence[Run]]:
     """Two characters for each cell, which make it a square, in a frame."""
     edge = "─" * (2 * len(grid.rows[0]))
-    yield [(f"┌{edge}┐", _PLAIN)]
+    yield [(f"┌{edge}┐", PLAIN)]
     for row in grid.rows:
         ratios = [grid.scale.ratio(value) for value in row]
         cells = [("  " if ink.system is not None else 2 * ink.block(ratio), ink.style(ratio)) for ratio in ratios]
-        yield [("│", _PLAIN), *cells, ("│", _PLAIN)]
-    yield [(f"└{edge}┘", _PLAIN)]
+        yield [("│", PLAIN), *cells, ("│", PLAIN)]
+    yield [(f"└{edge}┘", PLAIN)]
     high, wide = grid.size
     one = grid.name if grid.name != "cell" else f"cell of {high} x {wide} pixels"
-    yield [(f"{len(grid.rows)} x {len(grid.rows[0])}, one {one} each", Style(dim=True))]
+    yield [(f"{len(grid.rows)} x {len(grid.rows[0])}, one {one} each", FAINT)]

@@ -13,12 +13,11 @@ from rich.style import Style
 
 from lxtlike.render.flow import named, shortened
 from lxtlike.render.ink import Ink
+from lxtlike.render.printing import Run
 from lxtlike.render.scale import Scale, number
 from lxtlike.render.view import View
 
 _NAME = 16  # cells of a token's name at most
-
-Run = tuple[str, Style]
 
 
 def outputs(view: View, ink: Ink, width: int, top: int) -> Iterator[Sequence[Run]]:

@@ -8,13 +8,12 @@ from typing import Any
 from rich.cells import cell_len
 from rich.style import Style
 
-from lxtlike.render.console import Run
 from lxtlike.render.features.view import Feature, FeatureView
 from lxtlike.render.flow import lines, named, shortened, visible
 from lxtlike.render.ink import Colors, Ink, Paper, paper
+from lxtlike.render.printing import BOLD, FAINT, PLAIN, Run, amounts, facts, printed, warnings
 from lxtlike.render.scale import number
 
-_PLAIN, _BOLD, _FAINT, _WARNING = Style(), Style(bold=True), Style(dim=True), Style(color="yellow")
 _BAR = 16
 
 
@@ -41,17 +40,15 @@ def terminal(
     page: list[Sequence[Run]] = [*lines(_head(view), width), []]
     if top > 0:
         title = "relevance" if view.single else "mean |relevance|, of it for and against"
-        page += [[(title, _BOLD)], *(_ranked(view, ink, feature, width) for feature in view.ranked(2 * top)), []]
+        page += [[(title, BOLD)], *(_ranked(view, ink, feature, width) for feature in view.ranked(2 * top)), []]
     page += lines(_foot(view), width)
-    return "".join("".join(ink.render(*run) for run in line).rstrip(" ") + "\n" for line in page)
+    return printed(page, ink)
 
 
 def _head(view: FeatureView) -> Iterator[Run]:
-    yield (named(view.title), _BOLD)
-    yield ("\n" + " · ".join(f"{name} {visible(value)}" for name, value in view.facts), _PLAIN)
-    yield (f"\n{visible(view.result['model'])}", _FAINT)
-    for warning in view.warnings:
-        yield (f"\nwarning: {visible(warning)}", _WARNING)
+    yield (named(view.title), BOLD)
+    yield from facts(view.facts, visible(view.result["model"]))
+    yield from warnings(view.warnings)
 
 
 def _ranked(view: FeatureView, ink: Ink, feature: Feature, width: int) -> list[Run]:
@@ -62,7 +59,7 @@ def _ranked(view: FeatureView, ink: Ink, feature: Feature, width: int) -> list[R
     label = shortened(named(feature.name), max(8, width - 10 - _BAR - 1 - cell_len(told)))
     bars = [("▆" * favour, _bar(ink, 1.0)), (("▆" if ink.system else "▒") * against, _bar(ink, -1.0))]
     room = " " * (_BAR - favour - against + 1)
-    return [(amount.rjust(9) + " ", _PLAIN), *bars, (room + label, _PLAIN), (told, _FAINT)]
+    return [(amount.rjust(9) + " ", PLAIN), *bars, (room + label, PLAIN), (told, FAINT)]
 
 
 def _parts(feature: Feature) -> str:
@@ -70,10 +67,9 @@ def _parts(feature: Feature) -> str:
 
 
 def _bar(ink: Ink, sign: float) -> Style:
-    return _PLAIN if ink.system is None else Style(color=ink.style(sign).bgcolor)
+    return PLAIN if ink.system is None else Style(color=ink.style(sign).bgcolor)
 
 
 def _foot(view: FeatureView) -> Iterator[Run]:
-    amounts = [f"{'-' if x.amount < 0 else '+'} {x.name} {number(abs(x.amount))}" for x in view.ledger]
     total = number(view.result["ledger"]["explained"])
-    yield (f"ledger: {view.value_name} {total} = " + " ".join(amounts).removeprefix("+ "), _PLAIN)
+    yield (f"ledger: {view.value_name} {total} = " + amounts(view.ledger), PLAIN)
