@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lxtlike import Composite, Explainer, latent  # noqa: E402
+from lxtlike import Explainer, latent  # noqa: E402
 
 KNOWN = ROOT / "lxtlike" / "assets" / "known_cause.jsonl"
 COMPONENTS = [
@@ -37,12 +37,7 @@ COMPONENTS = [
 KINDS = {"residual": " input", "attention": ".self_attn", "heads": " heads", "MLP": ".mlp"}
 """What the names of their places end with."""
 
-METHODS = {
-    "AttnLRP": Composite.parse("attnlrp"),
-    "CP-LRP": Composite.parse("cp-lrp"),
-    "RelP": latent.RELP,
-    "AtP": Composite.parse("input-x-gradient"),
-}
+METHODS = {"AttnLRP": "attnlrp", "CP-LRP": "cp-lrp", "RelP": "relp", "AtP": "input-x-gradient"}
 
 
 class Pair(NamedTuple):

@@ -3,11 +3,10 @@
 from lxtlike.latent.ablation import ablated, means
 from lxtlike.latent.components import Component, experts, heads, inputs, layers, neurons, outputs
 from lxtlike.latent.maximising import Example, Examples, examples
-from lxtlike.latent.patching import RELP, Effects, activation_patching, relevance_patching
+from lxtlike.latent.patching import Effects, activation_patching, relevance_patching
 from lxtlike.latent.reading import Reading, Unit, conditional, relevance
 
 __all__ = [
-    "RELP",
     "Component",
     "Effects",
     "Example",

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lxtlike.composites import COMPOSITES, Composite
 from lxtlike.errors import InputError
 from lxtlike.explainer import Explainer
 from lxtlike.feeding import model_inputs
@@ -29,15 +28,6 @@ from lxtlike.propagation.surroundings import frozen, owned
 from lxtlike.rules.primitives import wide
 from lxtlike.targets import Chosen, Target, resolve, values
 from lxtlike.text import Encoded, Token
-
-RELP = (
-    Composite(
-        "relp", "RelP (2508.21258), for patching: as AttnLRP, but only gates share; products keep their gradients."
-    )
-    | {family: rule for family, rule in COMPOSITES["attnlrp"].rules.items() if family != "attention"}
-    | {"product": "gradient"}
-)
-"""The rules of its authors' own example. Relevance is not conserved: both factors of attention count in full."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,7 +63,7 @@ def relevance_patching(explainer: Explainer, text: str, other: str, components: 
     """Estimate all effects by two forward passes and one backward pass: ``(h_other - h) c``, c the coefficient on `text`.
 
     Noising patches a corrupt text into a clean one (`text` is the clean one), denoising a clean one into a corrupt one.
-    The explainer's composite should be `RELP`; with ``input-x-gradient`` this is attribution patching.
+    The explainer's composite should be ``relp``; with ``input-x-gradient`` this is attribution patching.
 
     Args:
         explainer: its model and composite are used; it stays as it is.

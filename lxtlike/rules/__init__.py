@@ -50,7 +50,11 @@ RULES: Mapping[str, Mapping[str, RuleFunction]] = MappingProxyType(
         "softmax": {"taylor": attention.taylor, "constant": nonlinear.constant},
         "router": {"uniform": attention.router_uniform, "constant": nonlinear.constant},
         "log-softmax": {"taylor": attention.log_taylor, "constant": nonlinear.constant},
-        "attention": {"uniform": attention.fused_uniform, "constant": attention.fused_constant},
+        "attention": {
+            "uniform": attention.fused_uniform,
+            "constant": attention.fused_constant,
+            "gradient": linear.expanded,
+        },
     }
 )
 """Family of operations -> name of a rule -> the function."""
