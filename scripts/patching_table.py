@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lxtlike import Explainer, latent  # noqa: E402
+from lxtlike import Composite, Explainer, latent  # noqa: E402
 
 KNOWN = ROOT / "lxtlike" / "assets" / "known_cause.jsonl"
 COMPONENTS = [
@@ -94,6 +94,9 @@ def main() -> None:
     """Print a row for each corruption, direction and kind of component."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corruption", action="append", choices=list(CORRUPTIONS), help="all four without it")
+    parser.add_argument(
+        "--places", action="store_true", help="mean effects at two places of the residual stream instead"
+    )
     parser.add_argument("--count", type=int, default=100, help="how many sentences of each")
     parser.add_argument("--model", help="a Llama of one's own, with --pairs")
     parser.add_argument("--pairs", type=Path, help="JSON lines with clean, corrupt, answer and other")
@@ -106,6 +109,9 @@ def main() -> None:
         sets = {options.pairs.stem: [Pair(**json.loads(line)) for line in lines]}
     else:
         sets = {name: list(pairs(explainer, name, options.count)) for name in options.corruption or CORRUPTIONS}
+    if options.places:
+        print_places(methods, sets)
+        return
     print("| exchanged | into | component | pairs |", " | ".join(METHODS), "|")
     print("|---|---|---|---|" + "---|" * len(METHODS))
     for name, found in sets.items():
@@ -114,6 +120,37 @@ def main() -> None:
             for kind in KINDS:
                 cells = [correlation([pair[kind] for pair in effects], method) for method in METHODS]
                 print("|", " | ".join([name, direction, kind, str(len(found)), *cells]), "|", flush=True)
+
+
+def print_places(methods: dict[str, Explainer], sets: dict[str, list[Pair]]) -> None:
+    """Mean effects of the residual stream where it comes in, at the exchanged word, and before the last layer, at the last one.
+
+    The last column has plain gradients as well, but for norms, whose scale is held constant.
+    """
+    one = methods["AttnLRP"]
+    frozen = Composite.parse("input-x-gradient") | {"norm": "constant"}
+    methods = {**methods, "AtP, norms constant": Explainer(one.model, one.tokenizer, composite=frozen)}
+    last = one.model.config.num_hidden_layers - 1
+    print("| exchanged | place | measured |", " | ".join(methods), "|")
+    print("|---|---|---|" + "---|" * len(methods))
+    for name, found in sets.items():
+        rows: dict[str, list[list[float]]] = {"before the first layer": [], "before the last layer": []}
+        for pair in found:
+            words = zip(pair.clean.split(), pair.corrupt.split(), strict=True)
+            exchanged = next(place for place, (word, other) in enumerate(words) if word != other) + 1  # behind <bos>
+            asked: dict[str, Any] = {"target": pair.answer, "contrast": pair.other}
+            where = [latent.inputs(f"model.layers.{layer}") for layer in (0, last)]
+            effects = [
+                latent.activation_patching(one, pair.clean, pair.corrupt, where, **asked),
+                *(
+                    latent.relevance_patching(each, pair.clean, pair.corrupt, where, **asked)
+                    for each in methods.values()
+                ),
+            ]
+            for row, layer, place in zip(rows.values(), (0, last), (exchanged, -1), strict=True):
+                row.append([float(each.effects[f"model.layers.{layer} input"].ravel()[place]) for each in effects])
+        for place, values in rows.items():
+            print("|", " | ".join([name, place, *(f"{mean:.1f}" for mean in np.mean(values, 0))]), "|", flush=True)
 
 
 def pairs(explainer: Explainer, corruption: str, count: int) -> Iterator[Pair]:
