@@ -113,6 +113,8 @@ def propagate(
             ) from error
     if not audit.forwards:
         _logger.warning("nothing was explained: the model's own forward did not run inside the `propagate` block.")
+    else:
+        mode.rules.warn_of_no_first()
     if strict and audit.uncovered:
         raise AuditError("; ".join(map(str, audit.uncovered)))
 

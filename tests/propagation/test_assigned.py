@@ -173,3 +173,11 @@ def test_overrides_reach_layers_and_single_families() -> None:
 def test_a_name_that_fits_nothing_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     ran(ATTNLRP.where({"linear": "epsilon"}, name="haed.2"))
     assert "no module of this model is called 'haed.2'; the nearest is 'head.2'" in caplog.text
+
+
+def test_rules_for_first_layers_that_there_are_none_of_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    ran("epsilon-plus-flat")
+    assert not caplog.text
+    normed = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 2))
+    ran("epsilon-plus-flat", normed, torch.randn(1, 8, requires_grad=True))
+    assert "no layer of this model reads the input itself" in caplog.text
