@@ -62,7 +62,10 @@ def command(
             )
             sys.stderr.write(f"{explainer.name} on http://{HOST}:{taken} (Ctrl-C ends it)\n")
             sys.stderr.flush()
-            uvicorn.Server(config).run(sockets=[listener])
+            server = uvicorn.Server(config)
+            server.run(sockets=[listener])
+            if server.started:  # it only ends by being interrupted, and does not always raise that
+                raise KeyboardInterrupt
 
 
 def _uvicorn() -> Any:

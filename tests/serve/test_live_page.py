@@ -204,6 +204,7 @@ def test_hostile_labels_are_shown_as_themselves(opened: Opened) -> None:
 
 def test_narrow_and_keyboard(opened: Opened, explainer: Explainer) -> None:
     page = opened(explainer, viewport={"width": 360, "height": 700})
+    page.locator("#composite option").first.wait_for(state="attached")  # the script is there, and listens
     assert page.evaluate("document.activeElement.id") == "text"
     page.keyboard.type("the keys near the cabinet")
     page.keyboard.press("Tab")
