@@ -50,7 +50,7 @@ class AssignedRules:
         self._depths = depths(model) if composite.layers else {}
         for assignment in composite.layers:
             _warn_of_no_match(assignment, self._names.values())
-        self._awaited = {id(assignment) for assignment in composite.layers if assignment.first}
+        self._without_first = any(assignment.first for assignment in composite.layers)
 
     def rule(self, family: str, call: Call) -> Chosen | None:
         """What an operation gets; None where the composite leaves its family alone."""
@@ -59,13 +59,13 @@ class AssignedRules:
             module = self._running()
             for assignment, chosen in assignments:
                 if self._holds(assignment, module, call):
-                    self._awaited.discard(id(assignment))
+                    self._without_first &= not assignment.first
                     return chosen
         return self._table.get(family)
 
     def warn_of_no_first(self) -> None:
         """Say so when rules for layers that read the input were never used: in most models of text none does."""
-        if self._awaited:
+        if self._without_first:
             _logger.warning(
                 "no layer of this model reads the input itself: the composite's rules for such layers did not run"
             )
