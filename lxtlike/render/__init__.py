@@ -5,9 +5,9 @@ medium. Nothing here knows a model, torch, transformers or numpy, and every stri
 stranger.
 """
 
+from lxtlike.render.canvas import FORMATS as FIGURES
 from lxtlike.render.comparison import comparison
 from lxtlike.render.console import terminal
-from lxtlike.render.figure import FORMATS as FIGURES
 from lxtlike.render.figure import drawing, figure
 from lxtlike.render.latex import latex
 from lxtlike.render.page import fragment, html

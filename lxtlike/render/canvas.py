@@ -12,10 +12,11 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from lxtlike.errors import LxtlikeError
+from lxtlike.errors import InputError, LxtlikeError
 from lxtlike.render.flow import named, shortened
 from lxtlike.render.scale import LIGHT, SEEN, Theme
 
+FORMATS = ("png", "svg", "pdf")
 NOTHING = float("nan")
 """A cell whose number is off the scale; it is grey."""
 SMALL = 8  # points, of all text but the title
@@ -92,7 +93,9 @@ def _families() -> list[str]:
 
 
 def saved(drawn: Any, format: str) -> bytes:
-    """A figure as the bytes of a file."""
+    """A figure as the bytes of a file; InputError for an unknown format."""
+    if format not in FORMATS:
+        raise InputError(f"figure format {format!r} is unknown: use {', '.join(FORMATS)}")
     file = io.BytesIO()
     with _any_script():
         drawn.savefig(file, format=format, dpi=160, metadata={"Date": None} if format == "svg" else None)

@@ -11,7 +11,6 @@ from lxtlike.render.flow import named, shortened
 from lxtlike.render.scale import LIGHT, Scale, number
 from lxtlike.render.view import View
 
-FORMATS = ("png", "svg", "pdf")
 KINDS = ("bars", "layers", "heads", "matrix")
 
 _COLUMNS = 60  # tokens a heat map names below itself
@@ -28,8 +27,6 @@ def figure(result: Mapping[str, Any], format: str = "png", kind: str | None = No
         InputError: as `drawing`, or an unknown format.
         LxtlikeError: matplotlib is not installed.
     """
-    if format not in FORMATS:
-        raise InputError(f"figure format {format!r} is unknown: use {', '.join(FORMATS)}")
     return canvas.saved(drawing(result, kind, top), format)
 
 

@@ -7,7 +7,6 @@ palettes and themes. Security is that of `lxtlike.render.page`.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -18,7 +17,7 @@ from markupsafe import Markup
 from lxtlike import png
 from lxtlike.render import markup, scale
 from lxtlike.render.matrix import packed
-from lxtlike.render.page import environment, style
+from lxtlike.render.page import digest, environment, style
 from lxtlike.render.raster import PALE, Grid, Raster
 
 EDGE = 448
@@ -73,7 +72,7 @@ def _rendered(template: str, raster: Raster, page: str = "") -> str:
             open=template == "image_page.html",
             style=Markup(style() + _style()),
             script=Markup(_script()),
-            digest="sha256-" + base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode(),
+            digest=digest(_script()),
             palettes=list(scale.PALETTES),
         )
     )

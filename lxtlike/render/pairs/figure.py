@@ -7,7 +7,6 @@ from typing import Any
 
 from lxtlike.errors import InputError
 from lxtlike.render import canvas
-from lxtlike.render.figure import FORMATS
 from lxtlike.render.flow import named, shortened
 from lxtlike.render.pairs.view import PairView
 from lxtlike.render.scale import GAMMA, LIGHT, SEEN, number
@@ -22,8 +21,6 @@ _COLUMNS = 60  # tokens a heat map names below itself
 
 def figure(result: Mapping[str, Any], format: str = "png", kind: str | None = None, top: int = 20) -> bytes:
     """A figure of a similarity, as the bytes of a file; see `lxtlike.render.figure` and `drawing`."""
-    if format not in FORMATS:
-        raise InputError(f"figure format {format!r} is unknown: use {', '.join(FORMATS)}")
     return canvas.saved(drawing(result, kind, top), format)
 
 
