@@ -117,12 +117,23 @@ def misread(name: str, composite: str, digit: Grey, right: str) -> list[Panel]:
         relevance(f"for {right}", explained(name, digit, composite, target=right)),
         relevance(f"for {read} rather than {right}", against),
     ]
+    print(f"{name}: {deciding(name, digit, composite, right)} of {np.count_nonzero(digit)} inked pixels would do alone")
     changed = digit.copy()
     for count, place in enumerate(np.argsort(-against.relevance, axis=None), start=1):
         changed.flat[place] = 0
         if explained(name, changed, composite).target.token == right:
             return [*shown, digit_panel(name, changed, f"without {count} pixel{'s' if count > 1 else ''}")]
     return shown
+
+
+def deciding(name: str, digit: Grey, composite: str, right: str) -> int:
+    """How many single pixels, painted black, make the model read the digit rightly: what relevance is to be held against."""
+    count = 0
+    for place in np.flatnonzero(digit):
+        changed = digit.copy()
+        changed.flat[place] = 0
+        count += explained(name, changed, composite).target.token == right
+    return count
 
 
 def save(file: Path, panels: Sequence[Panel], columns: int) -> None:
