@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,19 +12,18 @@ import torch
 
 from lxtlike.attribution import Agreement, Attribution, GenerationAttribution
 from lxtlike.composites import Composite
-from lxtlike.continuations import explained_outputs, explained_span
+from lxtlike.continuations import explained_outputs
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length
 from lxtlike.generating import generated
 from lxtlike.loading import load
-from lxtlike.method import Lrp, Method, explained_case
-from lxtlike.methods import Progress, ReadOut, Views
-from lxtlike.predictions import explained_choices, explained_function, padding_matters
+from lxtlike.method import Lrp, Method
+from lxtlike.methods import Progress, Views
 from lxtlike.quality import DEFAULT, of_quality
 from lxtlike.reader import Reader
 from lxtlike.recognition import IMAGES, task_of, unwrapped
 from lxtlike.targets import Asked, Function, Span, Target
-from lxtlike.text import Encoded, Given, Message, extend_ids
+from lxtlike.text import Given, Message, extend_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,6 +33,8 @@ FIRST, SECOND = "attnlrp", "cp-lrp"
 
 Texts = list[str] | tuple[str, ...] | list[list[Message]]
 """Several texts, or several chats."""
+
+Choice = str | int | Span | Function | None
 
 
 class Explainer(Reader):
@@ -83,9 +83,6 @@ class Explainer(Reader):
             name=name or inner.name_or_path or type(inner).__name__,
             strict=strict,
             checkpointing=checkpointing,
-        )
-        self._alone: bool | None = (
-            None  # whether texts of different lengths must not share a batch; measured when asked
         )
 
     @classmethod
@@ -144,10 +141,10 @@ class Explainer(Reader):
     def explain(
         self,
         text: Texts,
-        target: str | int | Span | Function | None = None,
+        target: Choice | Sequence[Choice] = None,
         *,
         completion: str | None = None,
-        contrast: str | int | Span | None = None,
+        contrast: str | int | Span | Sequence[str | int | Span | None] | None = None,
         objective: str = "logit",
         position: int | None = None,
         context: str | Sequence[str] | None = None,
@@ -169,10 +166,10 @@ class Explainer(Reader):
     def explain(
         self,
         text: str | list[Message] | Texts,
-        target: str | int | Span | Function | None = None,
+        target: Choice | Sequence[Choice] = None,
         *,
         completion: str | None = None,
-        contrast: str | int | Span | None = None,
+        contrast: str | int | Span | Sequence[str | int | Span | None] | None = None,
         objective: str = "logit",
         position: int | None = None,
         context: str | Sequence[str] | None = None,
@@ -196,10 +193,10 @@ class Explainer(Reader):
             target: a token's text or a label (str), an id (int), or None for the model's first choice; of a question, the
                 text of the answer. A text of several tokens, or a `Span`, is a continuation: explained is the sum over its
                 tokens, in one backward pass. A function gets the model's outputs for one text (logits at all positions)
-                and returns the number that is explained, a tensor.
+                and returns the number that is explained, a tensor. Of several texts: one for all, or a list with one for each.
             completion: the same as ``target=Span(completion)``, for language models.
             contrast: explain the target minus this one (text, label or id), or minus the "mean" of all; of a continuation,
-                minus another one.
+                minus another one. Of several texts: one for all, or a list with one for each.
             objective: "logit", "centered", "logprob" or "prob" of the target.
             position: index of the token whose output is read. Default: the last token of a causal model, the first mask of
                 a masked one, the first token whose label is not the most frequent one for token classification.
@@ -242,63 +239,22 @@ class Explainer(Reader):
             target = Span(completion)
         single = isinstance(text, str) or (bool(chat) and all(isinstance(item, Mapping) for item in text))
         texts = [text] if single else list(text)
-        contexts = [context] * len(texts) if context is None or isinstance(context, str) else list(context)
-        if len(contexts) != len(texts):
-            raise InputError(f"{len(contexts)} contexts for {len(texts)} texts: one for each is needed, or one for all")
+        contexts = _each("contexts", context, len(texts))
+        choices = zip(_each("targets", target, len(texts)), _each("contrasts", contrast, len(texts)), strict=True)
         batch = [self._encode(own, chat, segments, other) for own, other in zip(texts, contexts, strict=True)]
         if path is not None and reference is None:
             raise InputError("a path begins at a reference: name it, such as mask, pad, mean or zero")
-        asked = Asked(target, contrast, objective, position)
+        asked = [Asked(choice, other, objective, position) for choice, other in choices]
         chosen = of_quality(quality, self) if method is None else self.method(method)
         if reference is not None:
             chosen = Lrp(self.composite.name, self.composite, reference, path)
-        found = self._by(chosen, batch, asked, Views(layers, heads), positions, batch_size, strict)
+        shared: dict[str, Any] = {"batch_size": batch_size, "strict": strict}
+        found = self.explain_encoded(chosen, batch, asked, views=Views(layers, heads), positions=positions, **shared)
         if check:
             name = check if isinstance(check, str) else SECOND if chosen.name != SECOND else FIRST
-            others = self._by(self.method(name), batch, asked, Views(), False, batch_size, strict)
+            others = self.explain_encoded(self.method(name), batch, asked, **shared)
             found = [replace(a, agreement=Agreement.of(a, b)) for a, b in zip(found, others, strict=True)]
         return found[0] if single else found
-
-    def _by(
-        self,
-        method: Method,
-        batch: list[Encoded],
-        asked: Asked,
-        views: Views,
-        positions: bool,
-        batch_size: int,
-        strict: bool,
-    ) -> list[Attribution]:
-        if isinstance(method, Lrp):
-            readout = method.readout(self, views, positions)
-            explainer = self if method.composite is self.composite else self._under(method.composite)
-            return explainer._explain(batch, asked, readout, batch_size, strict)
-        if any(views) or positions:
-            raise InputError(f"layers, heads and positions are read by LRP, not by {method.name}: leave them out")
-        return [explained_case(self._case(encoded, asked), method) for encoded in batch]
-
-    def _explain(
-        self, batch: list[Encoded], asked: Asked, readout: ReadOut, batch_size: int, strict: bool
-    ) -> list[Attribution]:
-        for encoded in batch:
-            readout.check(len(encoded.sequences))
-        if (function := asked.function()) is not None:
-            return [explained_function(self, encoded, function, strict=strict, readout=readout) for encoded in batch]
-        if spans := asked.spans(self._is_long):
-            return [self._explain_span(prompt, spans, asked.objective, strict, readout) for prompt in batch]
-        target = asked.target()
-        size = min(batch_size, len(batch)) if self._reading.pads else 1
-        if size > 1 and len({len(encoded.tokens) for encoded in batch}) > 1:
-            if self._alone is None:
-                self._alone = padding_matters(self, self._reading, batch, target)
-            size = 1 if self._alone else size
-        return [
-            attribution
-            for start in range(0, len(batch), size)
-            for attribution in explained_choices(
-                self, self._reading, batch[start : start + size], target, strict=strict, readout=readout
-            )
-        ]
 
     __call__ = explain
 
@@ -341,21 +297,18 @@ class Explainer(Reader):
             joined = extend_ids(prompt, generated(self.model, self.tokenizer, prompt, options), self.tokenizer)
         return explained_outputs(self, prompt, joined, objective, strict=strict, progress=progress)
 
-    def _under(self, composite: Composite) -> Explainer:
-        """The same explainer with another composite."""
-        other = copy(self)
-        other.composite, other._compared = composite, False
-        return other
 
-    def _explain_span(
-        self, prompt: Encoded, spans: list[Span], objective: str, strict: bool, readout: ReadOut
-    ) -> Attribution:
-        Target(objective=objective)
-        joined = [self._writer.extend(prompt, span.text) for span in spans]
-        if len(joined) == 2 and joined[0] == joined[1]:
-            raise InputError("target and contrast are the same continuation: their difference is 0")
-        weights = [span.weights for span in spans]
-        return explained_span(self, prompt, joined, objective, weights, strict=strict, readout=readout)
+def _each(name: str, given: Any, texts: int) -> list[Any]:
+    """What was given for all texts, or for each of them, one by one.
+
+    Raises:
+        InputError: more or fewer than there are texts.
+    """
+    if not isinstance(given, list | tuple):
+        return [given] * texts
+    if len(given) != texts:
+        raise InputError(f"{len(given)} {name} for {texts} texts: one for each is needed, or one for all")
+    return list(given)
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,7 @@ PADDED = 1e-3
 """By how much, relative to the largest logit, a text's output may change in a batch with longer ones."""
 
 
-def padding_matters(setting: Setting, reading: Reading, batch: Sequence[Encoded], target: Target) -> bool:
+def padding_matters(setting: Setting, reading: Reading, batch: Sequence[Encoded], position: int | None) -> bool:
     """Whether the model gives the shortest text of a batch another output when it is padded to the length of the longest.
 
     Masks keep most models from it, but not those that mix neighbours by convolutions or Fourier transforms.
@@ -36,7 +36,7 @@ def padding_matters(setting: Setting, reading: Reading, batch: Sequence[Encoded]
     check_length(longest, setting.model, setting.tokenizer)
     rows = []
     for texts in ([shortest], [shortest, longest]):
-        places = [reading.place(encoded, target.position) for encoded in texts]
+        places = [reading.place(encoded, position) for encoded in texts]
         inputs = model_inputs(texts, setting.model, setting.tokenizer, reading.kept(places))
         with owned(setting.model), frozen(setting.model), torch.no_grad():
             rows.append(reading.rows(setting.model(**inputs), places, texts)[0])
@@ -46,16 +46,22 @@ def padding_matters(setting: Setting, reading: Reading, batch: Sequence[Encoded]
 
 
 def explained_choices(
-    setting: Setting, reading: Reading, batch: Sequence[Encoded], target: Target, *, strict: bool, readout: ReadOut
+    setting: Setting,
+    reading: Reading,
+    batch: Sequence[Encoded],
+    targets: Sequence[Target],
+    *,
+    strict: bool,
+    readout: ReadOut,
 ) -> list[Attribution]:
-    """What the model chooses for each text of a batch, or `target`, in one forward and one backward pass.
+    """What the model chooses for each text of a batch, or the text's own target, in one forward and one backward pass.
 
     Raises:
         InputError: a text is too long, or there is no such target.
     """
     for encoded in batch:
         check_length(encoded, setting.model, setting.tokenizer)
-    places = [reading.place(encoded, target.position) for encoded in batch]
+    places = [reading.place(encoded, target.position) for encoded, target in zip(batch, targets, strict=True)]
     choices = [reading.choices(encoded) for encoded in batch]
     chosen: list[Chosen] = []
 
@@ -64,7 +70,7 @@ def explained_choices(
 
     def scalar(rows: Tensor, book: Book) -> Tensor:
         if not chosen:  # settled at the text, also for points on the way to it
-            chosen.extend(resolve(target, row.detach(), own) for row, own in zip(rows, choices, strict=True))
+            chosen.extend(map(resolve, targets, rows.detach(), choices))
         return values(rows, chosen, book)
 
     inputs = model_inputs(batch, setting.model, setting.tokenizer, reading.kept(places))
@@ -90,8 +96,8 @@ def explained_choices(
         )
     if len(batch) > 1 and any(a.ledger.relative_error > CLOSED for a in found) and setting.composite.rules:
         # Where tokens of all items are mixed (experts), what an item absorbed is only known item by item.
-        alone = ([encoded] for encoded in batch)
-        return [explained_choices(setting, reading, one, target, strict=strict, readout=readout)[0] for one in alone]
+        alone = zip(batch, targets, strict=True)
+        return [explained_choices(setting, reading, [e], [t], strict=strict, readout=readout)[0] for e, t in alone]
     return found
 
 

@@ -1,27 +1,39 @@
-"""A reader: a setting with its task, which turns texts into what the model is called with, and targets into cases."""
+"""A reader: a setting with its task, which turns texts into what the model is called with, and explains them in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lxtlike.attribution import Attribution
 from lxtlike.baselines import Scores
 from lxtlike.cases import Case
+from lxtlike.composites import Composite
+from lxtlike.continuations import explained_span
 from lxtlike.errors import InputError
-from lxtlike.method import Method, parse
+from lxtlike.method import Lrp, Method, explained_case, parse
+from lxtlike.methods import ReadOut, Views
+from lxtlike.methods.views import NO_VIEWS
+from lxtlike.predictions import explained_choices, explained_function, padding_matters
 from lxtlike.quality import QUALITIES, of_quality
 from lxtlike.setting import Setting
-from lxtlike.targets import Asked, Span
+from lxtlike.targets import Asked, Span, Target
 from lxtlike.tasks import EXPLAINED, NextToken, Reading
 from lxtlike.text import Encoded, Given, Message, chat, named, token_ids
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Reader(Setting):
     """What an explainer knows of texts and of methods; see `lxtlike.Explainer`."""
+
+    _mixes: bool | None = None  # whether texts of different lengths may share a batch; measured when first asked
 
     @cached_property
     def _reading(self) -> Reading:
@@ -65,6 +77,93 @@ class Reader(Setting):
             InputError: there is no such method, or it does not fit the model or the text.
         """
         return self.method(method).scores(case)
+
+    def explain_encoded(
+        self,
+        method: Method,
+        batch: Sequence[Encoded],
+        asked: Sequence[Asked],
+        *,
+        views: Views = NO_VIEWS,
+        positions: bool = False,
+        batch_size: int,
+        strict: bool,
+        mixes: bool | None = None,
+    ) -> list[Attribution]:
+        """Texts that are encoded, each explained for what is asked of it; see `Explainer.explain`.
+
+        Args:
+            mixes: whether texts of different lengths may share a batch; None: where the model does not mind padding.
+
+        Raises:
+            InputError: a target that a text or the method does not have, or a text that is too long.
+        """
+        if isinstance(method, Lrp):
+            readout = method.readout(self, views, positions)
+            for encoded in batch:
+                readout.check(len(encoded.sequences))
+            reader = self if method.composite is self.composite else self.under(method.composite)
+            return reader._explain(batch, asked, readout, batch_size, strict, mixes)
+        if any(views) or positions:
+            raise InputError(f"layers, heads and positions are read by LRP, not by {method.name}: leave them out")
+        return [explained_case(self._case(*one), method) for one in zip(batch, asked, strict=True)]
+
+    def _explain(
+        self,
+        batch: Sequence[Encoded],
+        asked: Sequence[Asked],
+        readout: ReadOut,
+        batch_size: int,
+        strict: bool,
+        mixes: bool | None,
+    ) -> list[Attribution]:
+        """Texts that ask for one choice share batches; functions and continuations take passes of their own."""
+        alone: dict[int, Callable[[], Attribution]] = {}
+        for number, (encoded, one) in enumerate(zip(batch, asked, strict=True)):
+            if (function := one.function()) is not None:
+                alone[number] = partial(explained_function, self, encoded, function, strict=strict, readout=readout)
+            elif spans := one.spans(self._is_long):
+                alone[number] = partial(self._explain_span, encoded, spans, one.objective, strict, readout)
+        together = [number for number in range(len(batch)) if number not in alone]
+        texts, targets = [batch[number] for number in together], [asked[number].target() for number in together]
+        size = self._size(texts, targets, batch_size, mixes)
+        found: dict[int, Attribution] = {}
+        for start in range(0, len(together), size):
+            part = slice(start, start + size)
+            these = explained_choices(self, self._reading, texts[part], targets[part], strict=strict, readout=readout)
+            found.update(zip(together[part], these, strict=True))
+        return [alone[number]() if number in alone else found[number] for number in range(len(batch))]
+
+    def _size(self, batch: Sequence[Encoded], targets: Sequence[Target], most: int, mixes: bool | None) -> int:
+        """How many of these texts are explained at once."""
+        size = min(most, len(batch)) if self._reading.pads else 1
+        if size <= 1 or len({len(encoded.tokens) for encoded in batch}) == 1:
+            return size or 1
+        if mixes is None:
+            if self._mixes is None:
+                self._mixes = not self.padding_matters(batch, targets[0].position)
+            mixes = self._mixes
+        return size if mixes else 1
+
+    def padding_matters(self, batch: Sequence[Encoded], position: int | None = None) -> bool:
+        """Whether the model gives a text another output in a batch with longer ones; see `lxtlike.predictions`."""
+        return padding_matters(self, self._reading, batch, position)
+
+    def _explain_span(
+        self, prompt: Encoded, spans: Sequence[Span], objective: str, strict: bool, readout: ReadOut
+    ) -> Attribution:
+        Target(objective=objective)
+        joined = [self._writer.extend(prompt, span.text) for span in spans]
+        if len(joined) == 2 and joined[0] == joined[1]:
+            raise InputError("target and contrast are the same continuation: their difference is 0")
+        weights = [span.weights for span in spans]
+        return explained_span(self, prompt, joined, objective, weights, strict=strict, readout=readout)
+
+    def under(self, composite: Composite) -> Self:
+        """The same reader with another composite; it has not yet compared what it puts out with the plain model."""
+        other = copy(self)
+        other.composite, other._compared = composite, False
+        return other
 
     def _case(self, encoded: Encoded, asked: Asked) -> Case:
         if asked.function() is not None:

@@ -19,6 +19,7 @@ from transformers import (
 
 import lxtlike
 from lxtlike import Explainer, InputError, NumericalError
+from lxtlike.targets import Span
 
 TEXTS = ["the red ball is", "a box holds the blue hat and the bag holds", "good", "not very bad film . the green"]
 
@@ -102,6 +103,24 @@ def test_order_and_size_of_batches_do_not_matter(order: list[int], size: int) ->
     for i, a in zip(order, found, strict=True):
         assert a.text == TEXTS[i]
         assert np.allclose(a.relevance, explainer.explain(TEXTS[i], "red").relevance, atol=1e-6)
+
+
+def test_every_text_of_a_batch_has_its_own_target(causal: Explainer) -> None:
+    targets, contrasts = ["red", 6, None, Span("blue box")], [None, "mean", "hat", None]
+    singles = [causal.explain(*one, contrast=other) for *one, other in zip(TEXTS, targets, contrasts, strict=True)]
+    causal.explain(TEXTS)  # the first time, it is measured whether padding matters
+    passes: list[int] = []
+    hook = causal.model.register_forward_pre_hook(
+        lambda model, args, given: passes.append(len(given["input_ids"])), with_kwargs=True
+    )
+    batch = causal.explain(TEXTS, targets, contrast=contrasts)
+    hook.remove()
+    assert passes == [3, 1]  # all that ask for a token, and the continuation
+    for single, batched in zip(singles, batch, strict=True):
+        assert (batched.target.token, batched.target.contrast) == (single.target.token, single.target.contrast)
+        assert np.allclose(batched.relevance, single.relevance, atol=2e-6 * max(1, np.abs(single.relevance).max()))
+    with pytest.raises(InputError, match="2 targets for 4 texts"):
+        causal.explain(TEXTS, targets[:2])
 
 
 def test_labels(classifier: Explainer) -> None:
