@@ -1,11 +1,12 @@
 """Continuations of a text: one explained as a whole in one backward pass, or token by token with one for each.
 
 Rows that predict the continuation come from a forward pass over text and continuation together (method, section 5), which
-as many outputs share as memory shall hold rows of logits for.
+many outputs share.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,7 @@ from lxtlike.attribution import Attribution, AuditSummary, GenerationAttribution
 from lxtlike.choices import Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
+from lxtlike.memory import free_bytes
 from lxtlike.methods import Explained, Progress, ReadOut
 from lxtlike.rules.primitives import Book
 from lxtlike.setting import Setting, on_special, summary
@@ -26,8 +28,11 @@ from lxtlike.targets import Chosen, values
 from lxtlike.text import Encoded
 from lxtlike.version import versions
 
-CHUNK = 32
-"""Outputs that share a forward pass: logits, a row of the vocabulary's size for each, are held for so many at a time."""
+LEAST = 32
+"""So many outputs share a forward pass at least, if memory has room for their rows."""
+
+_COPIES = 4
+"""Of a row of logits: as the model gives it, what the backward pass fills of its size, and what the objective needs."""
 
 
 def explained_outputs(
@@ -41,19 +46,21 @@ def explained_outputs(
 ) -> GenerationAttribution:
     """Every token behind the prompt, explained by those before it: a backward pass for each.
 
-    Each `CHUNK` of them shares a forward pass, over the text up to its last one.
+    Some of them share a forward pass at a time (see `sharing`), over the text up to their last one.
 
     Args:
         joined: prompt and continuation.
         progress: called after each backward pass.
     """
     check_length(joined, setting.model, setting.tokenizer)
-    start, vocabulary = start_of(prompt, joined), _vocabulary(setting)
+    first = start = start_of(prompt, joined)
+    vocabulary = _vocabulary(setting)
     outputs: list[Output] = []
     relevance = np.zeros((len(joined.tokens) - start, len(joined.tokens)), np.float32)
     audits: list[AuditSummary] = []
-    for first in range(start, len(joined.tokens), CHUNK):
-        read = replace(joined, tokens=joined.tokens[: first + CHUNK])
+    while first < len(joined.tokens):
+        end = first + sharing(first, vocabulary.size, setting.model)
+        read = replace(joined, tokens=joined.tokens[:end])
         chosen = [Chosen(number, None, objective) for number in read.ids[first:]]
         scalars = [partial(_one, chosen, n) for n in range(len(chosen))]
         told = partial(_shifted, progress, len(outputs), len(relevance)) if progress is not None else None
@@ -65,6 +72,7 @@ def explained_outputs(
             best, value = prediction(explained.rows[row], vocabulary), float(explained.values[0])
             outputs.append(Output(index, token.id, token.token, token.index, value, best, ledger))
         audits.append(summary(found[-1]))
+        first = end
     return GenerationAttribution(
         model=setting.name,
         task=setting.task,
@@ -78,6 +86,17 @@ def explained_outputs(
         versions=versions(),
         parts=joined.parts,
     )
+
+
+def sharing(length: int, vocabulary: int, model: Any) -> int:
+    """How many outputs behind a text of `length` tokens share one forward pass.
+
+    With n of them there are a forward pass and n backward passes over n tokens more; of these, each output needs those before
+    it. So each output costs 1/n of a forward pass, and n/2 tokens that say nothing of it: least for n = sqrt(2 length).
+    Their rows of logits may take a quarter of the memory that is left.
+    """
+    row = _COPIES * 4 * vocabulary
+    return max(1, min(max(LEAST, math.isqrt(2 * length)), free_bytes(model.device) // 4 // row))
 
 
 def explained_span(

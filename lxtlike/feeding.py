@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -68,7 +69,10 @@ def rows_at(logits: Tensor, items: Sequence[int], positions: Sequence[int], kept
         kept: the positions the model was asked to keep (as in `model_inputs`); it may have given all of them.
     """
     if logits.shape[1] == len(kept):
-        positions = [kept.index(position) for position in positions]
+        place = {position: index for index, position in enumerate(kept)}
+        positions = [place[position] for position in positions]
+    if [*zip(items, positions, strict=True)] == [*product(range(logits.shape[0]), range(logits.shape[1]))]:
+        return logits.flatten(0, 1)  # a view: no backward pass through it fills another tensor of this size
     device = logits.device
     return logits[torch.tensor(items, device=device), torch.tensor(positions, device=device)]
 

@@ -117,7 +117,7 @@ def test_outputs_are_explained_in_chunks_with_the_same_numbers(
         assert len(inputs["logits_to_keep"]) <= 2
         return forward(**inputs)
 
-    monkeypatch.setattr(continuations, "CHUNK", 2)
+    monkeypatch.setattr(continuations, "sharing", lambda *_: 2)
     monkeypatch.setattr(explainer.model, "forward", functools.wraps(forward)(watched))
     told: list[tuple[int, int]] = []
     found = explainer.generate(
@@ -231,3 +231,16 @@ def test_progress_is_told_and_may_end_the_work(explainer: Explainer, generation:
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
     assert not any(getattr(module, name) for module in explainer.model.modules() for name in hooks)
     assert all(parameter.requires_grad for parameter in explainer.model.parameters())
+
+
+def test_as_many_outputs_share_a_forward_pass_as_pays_and_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Linear(1, 1)
+    model.device = torch.device("cpu")
+    free = 2**40
+    monkeypatch.setattr(continuations, "free_bytes", lambda _: free)
+    assert continuations.sharing(10, 32000, model) == 32
+    assert continuations.sharing(8192, 32000, model) == 128
+    free = 4 * 16 * 32000 * 7 + 1
+    assert continuations.sharing(8192, 32000, model) == 7
+    free = 0
+    assert continuations.sharing(8192, 32000, model) == 1

@@ -207,7 +207,7 @@ def test_an_output_that_is_too_long() -> None:
 
 def test_outputs_in_chunks(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = explainer.generate(TEXT, completion="a blue hat and the box")
-    monkeypatch.setattr(continuations, "CHUNK", 2)
+    monkeypatch.setattr(continuations, "sharing", lambda *_: 2)
     parts = explainer.generate(TEXT, completion="a blue hat and the box")
     np.testing.assert_allclose(parts.relevance, whole.relevance, atol=1e-6)
     assert parts.tokens == whole.tokens

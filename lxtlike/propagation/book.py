@@ -84,10 +84,11 @@ class AccountBook:
         dtype = torch.float32 if measured.device.type == "mps" else torch.float64
         rows = measured.shape[0] if measured.dim() else 0
         if rows and rows % self.items == 0:
-            total, written = measured.reshape(self.items, -1).sum(1, dtype=dtype), self._per_item
+            # torch sums in a tree: nothing is lost by widening the sums only, and no wider copy of the whole is made.
+            total, written = measured.reshape(self.items, -1).sum(1).to(dtype), self._per_item
         else:
             # Rows that no longer belong to one item each (tokens sorted by expert): known for the whole batch only.
-            total, written = measured.sum(dtype=dtype), self._shared
+            total, written = measured.sum().to(dtype), self._shared
         if self.text == measured.shape[:2] and measured.dim() == 3 and any(name == _POSITIONS for _, name in entries):
             own = measured.sum(-1) / self.scale
             self._positions = own if self._positions is None else self._positions + own

@@ -35,7 +35,7 @@ def is_router(scores: Tensor) -> bool:
         parents = [parent for parent, _ in node.next_functions if parent is not None]
         if len(parents) != 1:
             return False
-        if node.name() in ("AddmmBackward0", "MmBackward0"):
+        if node.name() in ("AddmmBackward0", "MmBackward0", "_RowsBackward"):
             return True
         if node.name() == "BmmBackward0":
             return False

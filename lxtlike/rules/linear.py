@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lxtlike.rules.call import Call, tensors
 from lxtlike.rules.primitives import keep, substitute, times, wide
+from lxtlike.rules.rows import by_rows
 
 
 def structure(call: Call) -> Any:
@@ -47,7 +48,9 @@ def dropped(call: Call) -> Any:
 
 def gradient(call: Call) -> Any:
     """A linear layer (or a product with one tracked factor): plain gradient; a constant addend absorbs ``b * c``."""
-    output = call.run()
+    output = by_rows(call)
+    if output is None:
+        output = call.run()
     absorb_addend(call, output)
     return output
 
