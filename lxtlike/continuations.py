@@ -212,7 +212,7 @@ def _explain(
         return rows_at(outputs.logits, [item for item, _ in places], [place for _, place in places], kept)
 
     inputs = model_inputs(joined, setting.model, setting.tokenizer, kept)
-    return setting.explained(inputs, read, scalars, strict=strict, **options)
+    return setting.explained(inputs, read, scalars, strict=strict, queries=kept, **options)
 
 
 def start_of(prompt: Encoded, joined: Encoded) -> int:

@@ -74,7 +74,8 @@ def explained_choices(
         return values(rows, chosen, book)
 
     inputs = model_inputs(batch, setting.model, setting.tokenizer, reading.kept(places))
-    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, readout=readout)
+    queries = reading.queries(places, batch)
+    (explained,) = setting.explained(inputs, read, [scalar], strict=strict, readout=readout, queries=queries)
     found = []
     for item, encoded in enumerate(batch):
         length = len(encoded.tokens)

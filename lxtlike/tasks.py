@@ -65,6 +65,10 @@ class Reading:
         """The positions whose logits are wanted; None where all are computed anyway."""
         return None
 
+    def queries(self, places: Sequence[Place], batch: Sequence[Encoded]) -> list[int] | None:
+        """The positions, ascending, on whose last hidden states the rows depend; None if that is not known."""
+        return None
+
     def rows(self, outputs: Any, places: list[Place], batch: Sequence[Encoded]) -> Tensor:
         """The rows of logits [B, V] that are explained; settles places that the model must choose."""
         logits: Tensor = outputs.logits
@@ -90,6 +94,10 @@ class TextLabel(Reading):
     def pads(self) -> bool:
         """See `Reading`; a decoder that classifies must know its padding."""
         return getattr(self.model.config.get_text_config(), "pad_token_id", None) is not None
+
+    def queries(self, places: Sequence[Place], batch: Sequence[Encoded]) -> list[int] | None:
+        # An encoder's head reads the first token, a decoder's the last one. One that reads all of them is found out.
+        return sorted({0, *(len(encoded.tokens) - 1 for encoded in batch)})
 
 
 class Answer(Reading):
@@ -141,6 +149,10 @@ class TokenLabel(Reading):
 
     def _default(self, encoded: Encoded) -> int:
         return self._MODEL_CHOOSES
+
+    def queries(self, places: Sequence[Place], batch: Sequence[Encoded]) -> list[int] | None:
+        known = {place for place in places if place is not None and place != self._MODEL_CHOOSES}
+        return sorted(known) if known.issuperset(places) else None
 
     def rows(self, outputs: Any, places: list[Place], batch: Sequence[Encoded]) -> Tensor:
         for i, encoded in enumerate(batch):

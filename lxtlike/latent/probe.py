@@ -67,6 +67,7 @@ class Probe(Explainer):
             scalars = [partial(self._conditional, scalar) for scalar in scalars]
         self.seen.clear()
         self.coefficients.clear()
+        options["queries"] = None  # all positions are looked at
         with visited(self.model, self.components, self._see):
             found = super().explained(inputs, read, scalars, strict=strict, **options)
         self.latest = found[-1]

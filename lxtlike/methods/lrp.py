@@ -14,6 +14,7 @@ from lxtlike.errors import InputError
 from lxtlike.ledger import Ledger
 from lxtlike.methods.leaves import TokenPlaces, embedding_leaves
 from lxtlike.methods.passes import Progress, Scalar, backward_passes, check
+from lxtlike.methods.queries import queried
 from lxtlike.methods.reference import Point
 from lxtlike.methods.views import NO_VIEWS, ViewPlaces, Views, layer_runs
 from lxtlike.propagation import Audit, propagate
@@ -70,6 +71,7 @@ def lrp(
     views: Views = NO_VIEWS,
     positions: bool = False,
     at: Point | None = None,
+    queries: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> list[Explained]:
     """Relevance of the input tokens: ``R = sum_d e_d c_d`` at the input embeddings (2502.15886; method, section 1).
@@ -87,6 +89,8 @@ def lrp(
         views, positions: what is read besides the relevance of the tokens.
         at: where on the way from a reference to the text: relevance is that of the whole way, ``(e - e_ref) c``, and ledgers
             are of this point.
+        queries: the positions on whose hidden states the rows depend, ascending; the last layer then runs for these only where
+            it can (`lxtlike.methods.queries`). None: on all, for all that is known.
         progress: called after each backward pass.
 
     Raises:
@@ -101,10 +105,14 @@ def lrp(
             plain = read(model(**inputs))
     with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
         ids, place = inputs["input_ids"], None if at is None else at.place
-        with embedding_leaves(model, ids, place) as leaves, layer_runs(model, views) as runs:
-            audit.book.items = len(ids)
-            audit.book.text = ids.shape if positions else None
-            rows = read(model(**inputs))
+        for asked in (None if any(views) else queries, None):
+            with embedding_leaves(model, ids, place) as leaves, layer_runs(model, views) as runs:
+                audit.book.items = len(ids)
+                audit.book.text = ids.shape if positions else None
+                with queried(model, asked) as last:
+                    rows = read(model(**inputs))
+            if last.right(rows, lambda: read(model(**inputs))):
+                break
         if at is not None and len(leaves) != 1:
             raise InputError(
                 "a reference is for models that look a text up once, and this one has a decoder: leave it out"

@@ -21,7 +21,7 @@ from lxtlike.propagation.implementations import written_out
 from lxtlike.propagation.layers import layers_of
 from lxtlike.propagation.mode import RuleMode
 from lxtlike.propagation.recompute import Here
-from lxtlike.propagation.surroundings import differentiable, frozen, owned, still_frozen, uncompiled
+from lxtlike.propagation.surroundings import differentiable, forwarded, frozen, owned, still_frozen, uncompiled
 from lxtlike.rules import RULES
 from lxtlike.rules.call import tensors
 
@@ -99,7 +99,7 @@ def propagate(
             (model, functools.partial(_root, model, here, mode, audit)),
         ]
         for module, run in runs:
-            stack.enter_context(_forward(module, run, here, alive))
+            stack.enter_context(forwarded(module, run, lambda: bool(alive) and here.inside))
         stack.callback(audit.release)
         try:
             yield audit
@@ -163,29 +163,6 @@ def _layer(here: Here, mode: RuleMode, name: str, forward: Callable[..., Any], *
     """The forward of a layer whose accounts are kept apart."""
     with mode.layers.within(name) if here.depth and mode.layers is not None else nullcontext():
         return forward(*args, **kwargs)
-
-
-@contextmanager
-def _forward(module: nn.Module, run: Callable[..., Any], here: Here, alive: list[bool]) -> Iterator[None]:
-    """Put ``run(original forward, *args, **kwargs)`` in place of one instance's forward, in the thread of the block.
-
-    Undone by identity: a forward that somebody else (accelerate) has put on top in the meantime stays, and ours steps aside.
-    """
-    had, before = "forward" in vars(module), module.forward
-
-    @functools.wraps(before)
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return run(before, *args, **kwargs) if alive and here.inside else before(*args, **kwargs)
-
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if vars(module).get("forward") is forward:
-            if had:
-                module.forward = before
-            else:
-                del module.forward
 
 
 __all__ = ["propagate"]

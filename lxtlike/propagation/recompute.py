@@ -41,7 +41,7 @@ def find(model: nn.Module, asked: bool | None) -> list[nn.Module]:
     Raises:
         InputError: it is asked for, and the model has no layer that transformers marks for it.
     """
-    layers = list(dict.fromkeys(_marked(model)))
+    layers = list(dict.fromkeys(marked(model)))
     if asked and not layers:
         raise InputError(
             f"{type(model).__name__} has no layers that can be computed again (transformers' GradientCheckpointingLayer): "
@@ -50,12 +50,13 @@ def find(model: nn.Module, asked: bool | None) -> list[nn.Module]:
     return layers if asked else [] if asked is False else [m for m in layers if m.gradient_checkpointing]
 
 
-def _marked(model: nn.Module) -> Iterator[nn.Module]:
+def marked(model: nn.Module) -> Iterator[nn.Module]:
+    """The layers that transformers marks as those that can be computed again, in the model's order."""
     for child in model.children():
         if any(cls.__name__ == "GradientCheckpointingLayer" for cls in type(child).__mro__):
             yield child
         else:
-            yield from _marked(child)
+            yield from marked(child)
 
 
 def run(here: Here, alive: list[bool], forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
