@@ -250,7 +250,9 @@ def test_model_and_tokenizer_are_untouched(causal: Explainer) -> None:
 def test_forward_deviation_is_measured_once_and_under_strict() -> None:
     explainer = Explainer(tiny_models.model("causal-lm"), tiny_models.tokenizer())
     found = [explainer.explain(TEXTS[0], strict=strict).audit.forward_deviation for strict in (False, False, True)]
-    assert found == [0.0, None, 0.0]
+    assert [value is None for value in found] == [False, True, False]
+    # Sums of one row are added up in another order than those of all rows.
+    assert max(value for value in found if value is not None) < 1e-6
 
 
 def test_importing_the_package_does_not_import_transformers() -> None:

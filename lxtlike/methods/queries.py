@@ -93,8 +93,9 @@ class Queried:
         """A state [B, Q, D] among zeros [B, T, D]; all else (attention weights) as it is."""
         if output.dim() != 3 or output.shape[1] != len(self.positions):
             return output
-        whole = output.new_zeros(len(output), hidden.shape[1], output.shape[2])
-        return whole.index_copy(1, self._index(output), output)
+        with torch._C.DisableTorchFunction():  # no operation of the model: zeros absorb nothing
+            whole = output.new_zeros(len(output), hidden.shape[1], output.shape[2])
+            return whole.index_copy(1, self._index(output), output)
 
     def _narrow(self, given: dict[str, Any], length: int) -> dict[str, Any] | None:
         """What the layer is given, for the wanted queries only; None if that cannot be told."""
