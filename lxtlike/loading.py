@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
-DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+STREAM = "stream"
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential", STREAM)
 
 BUNDLED: Mapping[str, str] = MappingProxyType(
     {
@@ -42,6 +43,7 @@ _MODELS = Path(__file__).parent / "assets" / "models"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 _TOKENIZER_FILE = re.compile(r"^(tokenizer|vocab|merges|tekken)|\.(model|spm|tiktoken)$")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_SAVE_AGAIN = "save the model again, or check that its config and weights belong together"
 _HUB_SECONDS = 5.0  # how long the hub may take to answer at all, before the cache or an error
 
 
@@ -87,7 +89,9 @@ def load(
         task: one of `TASKS`, or "auto": told from ``config.architectures``.
         dtype: of the weights, one of `DTYPES`; None is "auto", the one the weights are stored in.
         device: where the model goes, such as "cuda:0"; None leaves it on the CPU (or to `device_map`).
-        device_map: one of `DEVICE_MAPS` or a device, for models spread over several devices by accelerate.
+        device_map: one of `DEVICE_MAPS` or a device, for models spread over several devices by accelerate. "stream" leaves
+            the weights in their files, from where every operation reads its own: on `device`, by default an accelerator
+            if there is one.
         trust_remote_code: whether Python code that comes with the model may run.
         need_tokenizer: False allows a model without one, and leaves out the image processor.
 
@@ -113,9 +117,12 @@ def load(
             tokenizer = _read_tokenizer(source, config, options, need_tokenizer)
         elif need_tokenizer:
             processor = _read_processor(source, options)
-        loaded = _read_model(source, task, options | {"dtype": dtype or "auto", "device_map": device_map})
-        if device is not None:
-            loaded.to(device)
+        if device_map == STREAM:
+            loaded = _read_streamed(source, task, config, device, options | {"dtype": dtype or "auto"})
+        else:
+            loaded = _read_model(source, task, options | {"dtype": dtype or "auto", "device_map": device_map})
+            if device is not None:
+                loaded.to(device)
     return Loaded(loaded.eval(), tokenizer, task, source.name, processor)
 
 
@@ -149,9 +156,9 @@ def _check_placement(dtype: object, device: object, device_map: str | None) -> N
     named = str(dtype or "auto").removeprefix("torch.")
     if named not in DTYPES:
         raise InputError(f"a model cannot be loaded as dtype {named!r}: {one_of(named, DTYPES)}")
-    if device is not None and device_map is not None:
+    if device is not None and device_map not in (None, STREAM):
         raise InputError("device and device_map were both given: choose one of them")
-    if device_map in DEVICE_MAPS:
+    if device is None and device_map in DEVICE_MAPS:
         return
     asked = device_map if device is None else device
     if asked is None:
@@ -295,9 +302,46 @@ def _read_processor(source: _Source, options: dict[str, Any]) -> BaseImageProces
 def _read_model(source: _Source, task: str, options: dict[str, Any]) -> PreTrainedModel:
     import transformers
 
-    with _reading("weights", source, "save the model again, or check that its config and weights belong together"):
+    with _reading("weights", source, _SAVE_AGAIN):
         auto = getattr(transformers, TASKS[task].auto)
         model, info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **options)
+    _check_trained(model, info, source, task)
+    return model
+
+
+def _read_streamed(
+    source: _Source, task: str, config: PreTrainedConfig, device: str | torch.device | None, options: dict[str, Any]
+) -> PreTrainedModel:
+    """A model whose weights stay in their files."""
+    import huggingface_hub as hub
+    import torch
+    import transformers
+
+    from lxtlike.streaming import checkpoint_files, stored_weights, streamed_model
+
+    if getattr(config, "quantization_config", None):
+        raise InputError(
+            f"{source.name!r} is quantised, and such weights are not streamed: leave out device_map='stream'"
+        )
+
+    def fetch(name: str) -> Path:
+        return Path(source.path, name) if source.local else Path(hub.hf_hub_download(source.path, name))
+
+    if device is None:
+        device = (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None) or "cpu"
+    with _reading("weights", source, _SAVE_AGAIN):
+        weights = stored_weights(checkpoint_files(source.files, fetch))
+        auto = getattr(transformers, TASKS[task].auto)
+        model, info = streamed_model(auto, config, weights, torch.device(device), **options)
+        if "generation_config.json" in source.files:
+            model.generation_config = transformers.GenerationConfig.from_pretrained(source.path)
+    model.name_or_path = model.config.name_or_path = source.path
+    _check_trained(model, info, source, task)
+    return model
+
+
+def _check_trained(model: PreTrainedModel, info: Mapping[str, Any], source: _Source, task: str) -> None:
+    """Raise InputError if weights of a model were not in its files: they are random numbers."""
     parameters = {name for name, _ in model.named_parameters()}
     missing = sorted(parameters.intersection(info["missing_keys"]))
     if task == SIMILARITY:
@@ -307,4 +351,3 @@ def _read_model(source: _Source, task: str, options: dict[str, Any]) -> PreTrain
             f"{source.name!r} has no trained weights for {task} ({len(missing)} missing, such as {missing[0]}): "
             "they would be random numbers; choose a model trained for this task"
         )
-    return model

@@ -76,7 +76,14 @@ Method = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", help="Where the model runs, such as cuda:0; without it the CPU.")
 ]
-DeviceMap = Annotated[str | None, typer.Option("--device-map", help="auto or balanced: spread over what there is.")]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(
+        "--device-map",
+        metavar="auto|balanced|stream",
+        help="auto, balanced: spread over what there is. stream: leave weights in their files, for models larger than memory.",
+    ),
+]
 Dtype = Annotated[str | None, choice("--dtype", DTYPES, "Of the weights; auto: as they are stored.")]
 CHECKPOINTING = {"auto": None, "on": True, "off": False}
 Checkpointing = Annotated[

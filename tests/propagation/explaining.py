@@ -15,6 +15,7 @@ from lxtlike import propagate
 from lxtlike.composites import Composite
 from lxtlike.ledger import Ledger
 from lxtlike.methods import Views, lrp
+from lxtlike.streaming import Stored
 
 
 def fresh(name: str = "llama", attention: str = "eager") -> nn.Module:
@@ -63,7 +64,8 @@ def state(model: nn.Module) -> dict[str, Any]:
         kept[f"class of {name}"] = (type(module), dict(vars(type(module))).keys())
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         # What is offloaded comes back as another object with every forward.
-        value = None if tensor.is_meta else (id(tensor), tensor.detach().clone().tolist())
+        numbers = tensor.read() if isinstance(tensor, Stored) else tensor.detach().clone()
+        value = None if tensor.is_meta else (id(tensor), numbers.tolist())
         kept[f"tensor {name}"] = (value, tensor.device, tensor.requires_grad, tensor.grad)
     return kept
 
