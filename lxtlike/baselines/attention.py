@@ -24,6 +24,7 @@ from lxtlike.cases import Case
 from lxtlike.errors import InputError
 from lxtlike.methods.views import Views, batch_axis, layer_runs
 from lxtlike.propagation.heads import AttentionOutput, AttentionWatch
+from lxtlike.propagation.parallel import check_undivided
 from lxtlike.rules.primitives import wide
 
 
@@ -95,8 +96,10 @@ def attended(case: Case, begin: Callable[[AttentionOutput], Any] = lambda _: Non
         begin: called with each output as soon as the model has it.
 
     Raises:
-        InputError: an encoder-decoder, or a model of which a layer has no attention over all positions, or one in pieces.
+        InputError: an encoder-decoder, tensor parallelism, or a model of which a layer has no attention over all positions, or
+            one in pieces.
     """
+    check_undivided(case.setting.model, "attention is read")
     model, name, size = case.setting.model, type(case.setting.model).__name__, torch.Size((1, len(case.encoded.tokens)))
     if case.encoded.decoder is not None:
         raise InputError(f"{name} reads and writes in two places, between which its attention is not followed")

@@ -22,6 +22,7 @@ from lxtlike.latent.sites import Site, of_experts, of_features, of_heads
 from lxtlike.methods.views import batch_axis
 from lxtlike.propagation.heads import AttentionOutput, AttentionWatch
 from lxtlike.propagation.layers import layers_of
+from lxtlike.propagation.parallel import check_undivided
 from lxtlike.rules.call import tensors, transform
 
 Visit = Callable[[Site], Tensor]
@@ -33,8 +34,9 @@ def visited(model: nn.Module, components: Sequence[Component], visit: Visit) -> 
     """Within the block, `visit` is called with every site of the components, in the forward passes of this thread.
 
     Raises:
-        InputError: no module has such a name; at the end of a forward pass, too: it had no such component.
+        InputError: tensor parallelism; no module has such a name; at the end of a forward pass, too: it had no such component.
     """
+    check_undivided(model, "components are")
     with ExitStack() as stack:
         run = _Run(model, components, visit)
         stack.callback(run.unwatch)

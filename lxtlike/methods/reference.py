@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lxtlike.choices import Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.methods.leaves import input_embedding
+from lxtlike.propagation.parallel import whole
 from lxtlike.rules.primitives import wide
 from lxtlike.text import Tokenizer, token_ids
 
@@ -72,7 +73,7 @@ class Reference:
 
         def looked_up(first: int, last: int) -> Tensor:
             found = source(torch.arange(first, last, device=device)[None])
-            return wide((found[0] if isinstance(found, tuple) else found)[0])
+            return wide(whole(found[0] if isinstance(found, tuple) else found)[0])
 
         if self.id is not None:
             return looked_up(self.id, self.id + 1)[0]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lxtlike.errors import InputError
 from lxtlike.propagation.heads import AttentionOutput, AttentionWatch
 from lxtlike.propagation.layers import layers_of
+from lxtlike.propagation.parallel import gathered, groups_of
 from lxtlike.rules.call import tensors
 
 
@@ -134,13 +135,15 @@ class ViewPlaces:
             layers = torch.stack([relevance, *behind], 1)
         if self.attention is not None:
             none = relevance.new_zeros(len(relevance), 0)
-            sums = [
-                [output.by_head(next(products), self.size).to(relevance) for output in run] for run in self.attention
-            ]
+            sums = [[self._by_head(output, next(products)).to(relevance) for output in run] for run in self.attention]
             rows = [torch.cat([none, *row], 1) for row in sums]
             width = max(row.shape[1] for row in rows)
             heads = torch.stack([F.pad(row, (0, width - row.shape[1])) for row in rows], 1)
         return layers, heads
+
+    def _by_head(self, output: AttentionOutput, relevance: Tensor) -> Tensor:
+        """[B, H] of all heads, also of those that other processes compute."""
+        return gathered(output.by_head(relevance, self.size), groups_of(output.tensor), 1)
 
     def _by_position(self, relevance: Tensor) -> Tensor:
         axis = batch_axis(relevance, self.size)

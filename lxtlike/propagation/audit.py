@@ -19,6 +19,7 @@ from lxtlike.rules.call import tensors
 from lxtlike.rules.primitives import wide
 
 _COVERED = "lxtlike.covered"
+_SAFE = ("lxtlike.", "torch.distributed.fsdp.", "torch.distributed.tensor.", "transformers.distributed.")
 
 _FOREIGN = (
     "a custom autograd Function; if its module is one elementwise function, map the module's class as an atom, "
@@ -258,9 +259,9 @@ def _joins(node: Any, users: Mapping[Any, list[Any]]) -> set[Any]:
 
 
 def _known(node: Any) -> bool:
-    """Whether a custom autograd Function is ours, only calls hooks (FSDP's too), or is inside of an operation with a rule."""
+    """Whether a custom autograd Function is ours, only calls hooks, moves tensors between processes, or has a rule."""
     function: Any = getattr(type(node), "_forward_cls", None)
-    ours = (getattr(function, "__module__", "") or "").startswith(("lxtlike.", "torch.distributed.fsdp."))
+    ours = (getattr(function, "__module__", "") or "").startswith(_SAFE)
     return ours or function is BackwardHookFunction or _COVERED in node.metadata
 
 

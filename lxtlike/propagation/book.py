@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lxtlike.propagation.parallel import Group, groups_of, summed, whole
 from lxtlike.rules.first import read_from
 from lxtlike.rules.primitives import Measure, wide
 
@@ -29,10 +30,12 @@ class AccountBook:
         place: number of the place where the forward is; what operations absorb is booked there.
         scale: what the target was multiplied by for the backward pass; entries are divided by it.
         text: shape [B, T] of a text whose `by_position` is wanted; None for none.
+        shared_out: whether several processes share the model's operations (see `lxtlike.propagation.parallel`).
     """
 
     def __init__(self) -> None:
         self.items = 1
+        self.shared_out = False
         self.place = 0
         self.scale = 1.0
         self.text: torch.Size | None = None
@@ -46,8 +49,16 @@ class AccountBook:
     def absorb(self, account: str, output: Tensor, measure: Measure) -> None:
         """See `lxtlike.rules.primitives.Book`."""
         if output.requires_grad:
-            entry = (self.place, account)
-            output.register_hook(lambda c: self.write(measure(c), entry))  # type: ignore[no-untyped-call]
+            self.watch(output, measure, (self.place, account))
+
+    def watch(self, t: Tensor, measure: Measure, *entries: Entry) -> None:
+        """Write ``measure(coefficient of t)`` to these entries whenever a backward pass comes by."""
+        groups = groups_of(t) if self.shared_out else ()
+        t.register_hook(lambda c: self.write(measure(c), *entries, groups=groups))  # type: ignore[no-untyped-call]
+
+    def is_part(self, t: Tensor) -> bool:
+        """See `lxtlike.rules.primitives.Book`."""
+        return self.shared_out and bool(groups_of(t))
 
     def deposit(self, x: Tensor) -> Callable[[Tensor], None]:
         """See `lxtlike.rules.primitives.Book`."""
@@ -73,14 +84,19 @@ class AccountBook:
         found = self._deposits.get(leaf)
         return 0.0 if found is None else found / self.scale
 
-    def write(self, measured: Tensor, *entries: Entry) -> None:
-        """Add relevance that the backward pass has just measured, a tensor as `Measure` gives it."""
+    def write(self, measured: Tensor, *entries: Entry, groups: tuple[Group, ...] = ()) -> None:
+        """Add relevance that the backward pass has just measured, a tensor as `Measure` gives it.
+
+        Args:
+            groups: of processes each of which has measured a part.
+        """
         if self._moving:
             return
         number = torch._C._current_graph_task_id()
         if number != self._pass:
             self._pass, self._per_item, self._shared, self._positions = number, {}, {}, None
             self._deposits.clear()
+        measured = whole(measured)
         dtype = torch.float32 if measured.device.type == "mps" else torch.float64
         rows = measured.shape[0] if measured.dim() else 0
         if rows and rows % self.items == 0:
@@ -90,9 +106,9 @@ class AccountBook:
             # Rows that no longer belong to one item each (tokens sorted by expert): known for the whole batch only.
             total, written = measured.sum().to(dtype), self._shared
         if self.text == measured.shape[:2] and measured.dim() == 3 and any(name == _POSITIONS for _, name in entries):
-            own = measured.sum(-1) / self.scale
+            own = summed(measured.sum(-1), groups) / self.scale
             self._positions = own if self._positions is None else self._positions + own
-        total = total / self.scale
+        total = summed(total, groups) / self.scale
         for entry in entries:
             written[entry] = written[entry] + total.to(written[entry].device) if entry in written else total
 

@@ -20,6 +20,7 @@ from lxtlike.propagation.audit import Audit
 from lxtlike.propagation.implementations import written_out
 from lxtlike.propagation.layers import layers_of
 from lxtlike.propagation.mode import RuleMode
+from lxtlike.propagation.parallel import is_parallel
 from lxtlike.propagation.recompute import Here
 from lxtlike.propagation.surroundings import differentiable, forwarded, frozen, owned, still_frozen, uncompiled
 from lxtlike.rules import RULES
@@ -80,6 +81,7 @@ def propagate(
         )
     layers, apart = recompute.find(model, checkpointing), layers_of(model) if by_layer else {}
     audit = Audit(model, table.name, trace=trace)
+    audit.book.shared_out = is_parallel(model)
     mode = RuleMode(model, table, audit, fast=fast, unknown=unknown, by_layer=by_layer)
     here, alive = Here(), [True]
     with ExitStack() as stack:

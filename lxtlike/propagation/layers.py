@@ -164,8 +164,7 @@ class Layers:
     def _measure(self, t: Tensor, *entries: tuple[int, str]) -> None:
         value = t.detach().clone()  # the model may change what it gets
 
-        def measure(c: Tensor) -> None:
-            relevance = (value * c.conj()).real if value.is_complex() else wide(value) * wide(c)
-            self.book.write(relevance, *entries)
+        def measure(c: Tensor) -> Tensor:
+            return (value * c.conj()).real if value.is_complex() else wide(value) * wide(c)
 
-        t.register_hook(measure)  # type: ignore[no-untyped-call]
+        self.book.watch(t, measure, *entries)

@@ -114,6 +114,7 @@ def absorb_addend(call: Call, output: Tensor) -> None:
     output = _unviewed(output)
     kind = "norm" if call.family in ("norm", "batch-norm") else "linear"
     if constant.dim() <= 1:
+        constant = constant.clone()  # FSDP empties weights behind a layer, and fills them only after our hooks
         channel = call.operation.channel
         call.book.absorb(f"biases.{kind}", output, lambda c: wide(c).movedim(channel, -1) @ constant.to(wide(c).dtype))
     else:

@@ -29,6 +29,9 @@ class Book(Protocol):
                 of the size of an activation, it holds by `keep`.
         """
 
+    def is_part(self, t: Tensor) -> bool:
+        """Whether other processes have other parts of this tensor, so that sums over its features are none."""
+
     def deposit(self, x: Tensor) -> Callable[[Tensor], None]:
         """Where to put the relevance of `x`, an input or entries of one, that is no multiple of its coefficient.
 

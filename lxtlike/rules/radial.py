@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lxtlike.errors import InputError
 from lxtlike.rules.call import Call, tensors
 from lxtlike.rules.linear import expanded
 from lxtlike.rules.primitives import keep, wide
@@ -26,6 +27,11 @@ def radial(call: Call) -> Any:
     Where all inputs of a row are zero, there is no direction to give in, and what comes out is a bias.
     """
     inputs = {id(x): x for x in call.tracked()}
+    if any(map(call.book.is_part, inputs.values())):
+        raise InputError(
+            "the radial correction needs all features of a token, and under tensor parallelism each process has a part: map "
+            "the class of the whole MLP as an activation (atoms), or choose another composite"
+        )
     rows = _Rows()
     aliases = dict(zip(inputs, _Radial.apply(rows, *inputs.values()), strict=True))  # type: ignore[no-untyped-call]
     result = call.transform(lambda t: aliases[id(t)] if t.requires_grad else t).run()
