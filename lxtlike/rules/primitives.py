@@ -114,9 +114,14 @@ def keep(x: Tensor) -> Callable[[], Tensor]:
 
 
 def times(x: Tensor, factor: float = 1.0) -> Measure:
-    """Coefficient of `x` -> relevance of `x`, times `factor`; `x` is held by `keep`."""
+    """Coefficient of `x` -> relevance of `x`, times `factor`, summed over the last dimension; `x` is held by `keep`."""
     value = keep(x)
-    return lambda c: wide(value()) * wide(c) * factor
+
+    def measure(c: Tensor) -> Tensor:
+        relevance = wide(value()) * wide(c)
+        return (relevance.sum(-1) if relevance.dim() > 1 else relevance) * factor
+
+    return measure
 
 
 def wide(x: Tensor) -> Tensor:

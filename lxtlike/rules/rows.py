@@ -32,7 +32,7 @@ class _Rows(torch.autograd.Function):
         low, high = rows.aminmax(dim=-1)
         (used,) = torch.where((low != 0) | (high != 0))
         found = rows.new_zeros(len(rows), weight.shape[1]).index_copy(0, used, rows[used] @ weight)
-        return found.unflatten(0, coefficients[0].shape[:-1]), None, None
+        return found.reshape(*coefficients[0].shape[:-1], -1), None, None
 
 
 def by_rows(call: Call) -> Tensor | None:
