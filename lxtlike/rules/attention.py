@@ -8,12 +8,14 @@ softmax: ``c_S = s_T (c_A - <s_T, c_A>)`` with ``s_T = softmax(S / T)``; the val
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lxtlike.errors import InputError
+from lxtlike.rules.blocks import attended
 from lxtlike.rules.call import Call
 from lxtlike.rules.primitives import keep, scale, substitute, times, wide
 
@@ -110,10 +112,8 @@ def fused_uniform(call: Call, *, temperature: float = 1.0) -> Any:
     tracked = {name: share for name, share in shares.items() if call.get(name).requires_grad}
     aliases = {name: scale(call.get(name), share) for name, share in tracked.items()}
     attending = call.having(**aliases, dropout_p=0.0)
-    if temperature == 1:
-        output = attending.run()
-    else:
-        output = substitute(attending.quietly(), _written_out(attending, _positive(temperature)))
+    softened = None if temperature == 1 else partial(_written_out, temperature=_positive(temperature))
+    output = attended(attending, softened)
     call.book.absorb("softmax", output, times(output))
     for name, share in tracked.items():
         call.book.absorb("softmax", aliases[name], times(call.get(name), -share))
@@ -154,4 +154,4 @@ def fused_constant(call: Call) -> Any:
     constants = {name: call.get(name).detach() for name in ("query", "key")}
     if isinstance(mask, Tensor):
         constants["attn_mask"] = mask.detach()
-    return call.having(**constants, dropout_p=0.0).run()
+    return attended(call.having(**constants, dropout_p=0.0))
