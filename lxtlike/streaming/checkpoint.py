@@ -1,13 +1,14 @@
 """Safetensors files as tensors that are read when they are used.
 
-The files are read in plain calls, not mapped into memory: a mapping may be larger than what a machine grants, and its pages
-count as memory of the process while they are mapped.
+Each tensor is mapped into memory by itself, for the time of its use: reading into memory of one's own takes five times as long,
+and a mapping of the whole file may be larger than what a machine grants.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -101,19 +102,23 @@ def _weight(file: Path, entry: Any, begin: int) -> Stored:
         raise InputError(f"{file.name} is damaged: it is shorter than its header says; fetch or save it again")
 
     def read(rows: Tensor | None) -> Tensor:
-        row = math.prod(shape[1:]) * dtype.itemsize
-        found = torch.empty(shape if rows is None else (len(rows), *shape[1:]), dtype=dtype)
-        space = found.view(-1).view(torch.uint8).numpy().data
-        runs = [(0, len(space))] if rows is None else [(index * row, row) for index in rows.tolist()]
-        at = 0
-        with file.open("rb", buffering=0) as opened:
-            for start, length in runs:
-                opened.seek(begin + first + start)
-                while length:
-                    count = opened.readinto(space[at : at + length])
-                    if not count:
-                        raise InputError(f"{file.name} has become shorter since the model was loaded: load it again")
-                    at, length = at + count, length - count
-        return found
+        found = _mapped(file, begin + first, size, dtype, ahead=rows is None).view(shape)
+        return found if rows is None else found[rows]
 
     return Stored(torch.empty(shape, dtype=dtype, device="meta"), torch.device("cpu"), read)
+
+
+def _mapped(file: Path, begin: int, size: int, dtype: torch.dtype, *, ahead: bool) -> Tensor:
+    """Numbers of a file [size], which live as long as the tensor does; `ahead`: all will be needed, so the disk may begin."""
+    if not size:
+        return torch.empty(0, dtype=dtype)
+    before = begin % mmap.ALLOCATIONGRANULARITY
+    length = before + size * dtype.itemsize
+    try:
+        with file.open("rb") as opened:
+            mapped = mmap.mmap(opened.fileno(), length, access=mmap.ACCESS_COPY, offset=begin - before)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file.name} has changed since the model was loaded ({error}): load it again") from error
+    if ahead and hasattr(mmap, "MADV_WILLNEED"):
+        mapped.madvise(mmap.MADV_WILLNEED)
+    return torch.frombuffer(mapped, dtype=dtype, count=size, offset=before)

@@ -34,7 +34,7 @@ def streamed_model(
         None, config=config, state_dict=dict(weights), output_loading_info=True, **options
     )
     if device.type != "cpu":
-        _move(model, device)
+        _move(model, torch.empty(0, device=device).device)  # with its number
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.gradient_checkpointing = True

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from lxtlike.errors import LxtlikeError
 
 Read = Callable[[Tensor | None], Tensor]
-"""Reads the numbers, of some rows (indices into the first dimension, [R], int64) or of all (None)."""
+"""Reads the numbers, of some rows (indices into the first dimension, [R], int64, on the CPU) or of all (None)."""
 
 _aten = torch.ops.aten
 _ROW_BY_ROW = (_aten.alias.default, _aten.detach.default, _aten.clone.default, _aten._to_copy.default)
@@ -92,7 +92,7 @@ def _looked_up(func: OpOverload, weight: Stored, indices: Tensor, *options: Any)
     rows, places = torch.unique(indices, return_inverse=True)
     if len(rows) and not 0 <= int(rows[0]) <= int(rows[-1]) < len(weight):
         raise IndexError("index out of range in self")
-    found: Tensor = func(weight.read(rows), places, *options)
+    found: Tensor = func(weight.read(rows.cpu()), places, *options)
     return found
 
 
