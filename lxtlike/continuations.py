@@ -22,6 +22,7 @@ from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
 from lxtlike.memory import free_bytes
 from lxtlike.methods import Explained, Progress, ReadOut
+from lxtlike.propagation.parallel import agreed
 from lxtlike.rules.primitives import Book
 from lxtlike.setting import Setting, on_special, summary
 from lxtlike.targets import Chosen, values
@@ -96,7 +97,7 @@ def sharing(length: int, vocabulary: int, model: Any) -> int:
     Their rows of logits may take a quarter of the memory that is left.
     """
     row = _COPIES * 4 * vocabulary
-    return max(1, min(max(LEAST, math.isqrt(2 * length)), free_bytes(model.device) // 4 // row))
+    return max(1, min(max(LEAST, math.isqrt(2 * length)), agreed(free_bytes(model.device), model) // 4 // row))
 
 
 def explained_span(

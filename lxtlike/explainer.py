@@ -98,7 +98,8 @@ class Explainer(Reader):
     ) -> Explainer:
         """Load a model and its tokenizer by name or folder (None: the bundled model) and explain it.
 
-        The other arguments, `dtype`, `device`, `device_map` and `trust_remote_code`, are those of `lxtlike.loading.load`.
+        The other arguments, `dtype`, `device`, `device_map`, `tp_plan` and `trust_remote_code`, are those of
+        `lxtlike.loading.load`.
         """
         rules = Composite.parse(composite)
         loaded = load(model, task=task, **options)

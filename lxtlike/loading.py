@@ -7,6 +7,7 @@ as a user's own.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from lxtlike.recognition import IMAGES, SIMILARITY, TASKS, check_task, resolve_t
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.distributed import DistributedConfig
     from transformers.image_processing_utils import BaseImageProcessor
 
 
@@ -78,6 +80,7 @@ def load(
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
     device_map: str | None = None,
+    tp_plan: str | None = None,
     trust_remote_code: bool = False,
     need_tokenizer: bool = True,
 ) -> Loaded:
@@ -92,6 +95,7 @@ def load(
         device_map: one of `DEVICE_MAPS` or a device, for models spread over several devices by accelerate. "stream" leaves
             the weights in their files, from where every operation reads its own: on `device`, by default an accelerator
             if there is one.
+        tp_plan: "auto" splits the model's layers over the processes that torchrun has started (tensor parallelism).
         trust_remote_code: whether Python code that comes with the model may run.
         need_tokenizer: False allows a model without one, and leaves out the image processor.
 
@@ -110,6 +114,11 @@ def load(
         source = _locate(str(model))
         _check_files(source)
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": source.local}
+        placed = (
+            {"device_map": device_map}
+            if tp_plan is None
+            else {"distributed_config": _plan(tp_plan, device, device_map)}
+        )
         config = _read_config(source, options)
         task = resolve_task(config, config.architectures or [], task, source.name)
         tokenizer = processor = None
@@ -120,7 +129,7 @@ def load(
         if device_map == STREAM:
             loaded = _read_streamed(source, task, config, device, options | {"dtype": dtype or "auto"})
         else:
-            loaded = _read_model(source, task, options | {"dtype": dtype or "auto", "device_map": device_map})
+            loaded = _read_model(source, task, options | {"dtype": dtype or "auto"} | placed)
             if device is not None:
                 loaded.to(device)
     return Loaded(loaded.eval(), tokenizer, task, source.name, processor)
@@ -173,6 +182,26 @@ def _check_placement(dtype: object, device: object, device_map: str | None) -> N
         raise InputError(f"there is no device {str(asked)!r}: {one_of(str(asked), allowed)}") from error
     if found.type != "cpu" and f"{found.type}:{found.index or 0}" not in present:
         raise InputError(f"device {str(asked)!r} is not available on this machine: {one_of(str(asked), allowed)}")
+
+
+def _plan(tp_plan: str, device: object, device_map: str | None) -> DistributedConfig:
+    """How a model is split over the processes of a launch.
+
+    Raises:
+        InputError: there is one process only, a device was named too, or transformers is too old.
+    """
+    if tp_plan != "auto":
+        raise InputError(f"tp_plan must be 'auto', the model's own plan, not {tp_plan!r}")
+    if device is not None or device_map is not None:
+        raise InputError("tp_plan puts each part on the device of its process: leave device and device_map out")
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        raise InputError("tp_plan needs several processes, one for each device: torchrun --nproc-per-node N script.py")
+    try:
+        import transformers.distributed.tensor_parallel  # noqa: F401
+        from transformers.distributed import DistributedConfig
+    except ImportError as error:
+        raise InputError("this version of transformers has another tensor parallelism: update it") from error
+    return DistributedConfig(tp_plan=tp_plan)
 
 
 def _locate(name: str) -> _Source:
@@ -302,7 +331,7 @@ def _read_processor(source: _Source, options: dict[str, Any]) -> BaseImageProces
 def _read_model(source: _Source, task: str, options: dict[str, Any]) -> PreTrainedModel:
     import transformers
 
-    with _reading("weights", source, _SAVE_AGAIN):
+    with _reading("weights", source, "leave tp_plan out" if "distributed_config" in options else _SAVE_AGAIN):
         auto = getattr(transformers, TASKS[task].auto)
         model, info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **options)
     _check_trained(model, info, source, task)

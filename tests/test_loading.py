@@ -112,6 +112,9 @@ def test_a_bundled_name_is_an_ordinary_folder(folders: dict[str, Path], monkeypa
         ("bindings", {"device": "cuda:97"}, "'cuda:97' is not available on this machine: choose one of cpu"),
         ("bindings", {"device_map": "everywhere"}, "no device 'everywhere'.*balanced_low_0"),
         ("bindings", {"device_map": "auto", "device": "cpu"}, "choose one of them"),
+        ("bindings", {"tp_plan": "colwise"}, "must be 'auto', the model's own plan, not 'colwise'"),
+        ("bindings", {"tp_plan": "auto", "device_map": "auto"}, "leave device and device_map out"),
+        ("bindings", {"tp_plan": "auto"}, "needs several processes, one for each device: torchrun"),
     ],
 )
 def test_wrong_arguments(model: str, options: dict[str, Any], says: str) -> None:

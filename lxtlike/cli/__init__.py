@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -38,6 +39,12 @@ def _top(
     """What stands before the command."""
 
 
+def _is_spare(words: Sequence[str]) -> bool:
+    """Whether another process of the same launch (torchrun, accelerate) does this: only `batch` is work for several."""
+    launched = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
+    return launched and "batch" not in words
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code.
 
@@ -46,4 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     command = typer.main.get_command(app)
     words = list(sys.argv[1:] if argv is None else argv)
+    if _is_spare(words):
+        return 0
     return guarded(lambda words: command.main(list(words), prog_name="lxtlike", standalone_mode=False), words)

@@ -119,6 +119,17 @@ def gathered(t: Tensor, groups: tuple[Group, ...], dim: int) -> Tensor:
     return t
 
 
+def agreed(number: int, model: nn.Module) -> int:
+    """The least of what the processes say that share a model, so that all decide alike; of one process, what it says."""
+    mesh: Any = next((p.device_mesh for p in model.parameters() if _is_distributed(p)), None)  # type: ignore[attr-defined]
+    if mesh is None:
+        return number
+    least = torch.tensor(number, device=mesh.device_type)
+    for dim in range(mesh.ndim):
+        dist.all_reduce(least, dist.ReduceOp.MIN, mesh.get_group(dim))
+    return int(least)
+
+
 def whole(t: Tensor) -> Tensor:
     """All of a DTensor, as a plain tensor; a plain one as it is."""
     if _is_distributed(t):

@@ -29,6 +29,14 @@ def test_help_and_version(run: Run) -> None:
     assert run("--version") == (0, f"lxtlike {__version__}\n", "")
 
 
+def test_of_several_processes_the_first_one_works(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "launch")
+    for rank, printed in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        found = run("composites")
+        assert (found.code, bool(found.out), found.err) == (0, printed, "")
+
+
 def test_objectives_are_those_of_targets() -> None:
     from lxtlike.targets import OBJECTIVES
 

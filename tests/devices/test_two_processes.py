@@ -56,6 +56,10 @@ def test_two_processes_find_what_one_finds(found: list[dict[str, Any]], name: st
         assert two[place] == (pytest.approx(value, rel=tolerance, abs=tolerance) if isinstance(value, float) else value)
 
 
+def test_processes_decide_alike(found: list[dict[str, Any]]) -> None:
+    assert [one["agreed"] for one in found] == [[7, 8], [7, 8]]
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

@@ -29,6 +29,7 @@ from lxtlike import Explainer, InputError, propagate  # noqa: E402
 from lxtlike.composites import Composite  # noqa: E402
 from lxtlike.latent import heads, means  # noqa: E402
 from lxtlike.methods import Views, lrp  # noqa: E402
+from lxtlike.propagation.parallel import agreed  # noqa: E402
 
 TEXT = "the red ball is . the"
 Split = Callable[[nn.Module], nn.Module]
@@ -76,6 +77,7 @@ def _gathered() -> dict[str, Any]:
         "gathered bert": pair("bert", shard),
         "gathered qwen3_moe, checkpointing": pair("qwen3_moe", shard, checkpointing=True),
         "gathered, an explainer": [told(plain), told(model)],
+        "agreed": [agreed(7 + dist.get_rank(), model), agreed(9 - dist.get_rank(), model)],
     }
 
 
