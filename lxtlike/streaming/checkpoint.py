@@ -6,6 +6,7 @@ and a mapping of the whole file may be larger than what a machine grants.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import mmap
@@ -117,8 +118,12 @@ def _mapped(file: Path, begin: int, size: int, dtype: torch.dtype, *, ahead: boo
     try:
         with file.open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), length, access=mmap.ACCESS_COPY, offset=begin - before)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file.name} has changed since the model was loaded ({error}): load it again") from error
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(f"{length} bytes of {file.name} cannot be mapped into memory") from error
+        raise InputError(f"{file.name} cannot be read any more ({error.strerror}): load the model again") from error
+    except ValueError as error:
+        raise InputError(f"{file.name} has become shorter since the model was loaded: load it again") from error
     if ahead and hasattr(mmap, "MADV_WILLNEED"):
         mapped.madvise(mmap.MADV_WILLNEED)
     return torch.frombuffer(mapped, dtype=dtype, count=size, offset=before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from lxtlike.errors import InputError
-from lxtlike.streaming import Stored, checkpoint_files, stored_weights
+from lxtlike.streaming import Stored, checkpoint, checkpoint_files, stored_weights
 
 WEIGHTS = {
     "matrix": torch.arange(12.0).reshape(4, 3),
@@ -67,10 +68,22 @@ def test_damaged_files(kind: str, file: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_cut_after_loading(file: Path) -> None:
+def test_what_happens_to_a_file_after_loading(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = stored_weights([file])["matrix"]
-    file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(InputError, match="has changed since the model was loaded"):
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-200])
+    with pytest.raises(InputError, match="has become shorter"):
+        matrix @ torch.ones(3, 1)
+    file.unlink()
+    with pytest.raises(InputError, match="cannot be read any more"):
+        matrix @ torch.ones(3, 1)
+    file.write_bytes(whole)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(checkpoint.mmap, "mmap", refuse)  # type: ignore[attr-defined]
+    with pytest.raises(MemoryError, match="cannot be mapped"):
         matrix @ torch.ones(3, 1)
 
 

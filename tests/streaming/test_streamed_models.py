@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import tiny_models
@@ -174,6 +176,20 @@ def test_a_sharded_model(tmp_path: Path) -> None:
     assert found.relevance == pytest.approx(
         Explainer.from_pretrained(tmp_path / "shards").explain(TEXT).relevance, rel=1e-6
     )
+
+
+def test_files_of_a_hub_model_are_fetched_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, fetched = folder.rename(folder.with_name("hub")), []
+    locate = loading._locate
+
+    def fetch(repository: str, name: str) -> str:
+        fetched.append((repository, name))
+        return str(hub / name)
+
+    monkeypatch.setattr(loading, "_locate", lambda name: replace(locate(name), local=False))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    assert Explainer.from_pretrained(hub, device_map="stream").explain(TEXT).ledger.relative_error < 1e-5
+    assert fetched == [(str(hub), "model.safetensors")]
 
 
 def without_a_layer(folder: Path) -> None:
