@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         load,
     )
     from lxtlike.composites import COMPOSITES, Composite
+    from lxtlike.dataset import explain_rows
     from lxtlike.explainer import Explainer, explain
     from lxtlike.faithfulness import evaluate, tune
     from lxtlike.ledger import Ledger
@@ -49,6 +50,7 @@ _HOMES = {
     "compare": "lxtlike.attribution",
     "evaluate": "lxtlike.faithfulness",
     "explain": "lxtlike.explainer",
+    "explain_rows": "lxtlike.dataset",
     "load": "lxtlike.attribution",
     "propagate": "lxtlike.propagation",
     "tune": "lxtlike.faithfulness",
@@ -78,6 +80,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "explain_rows",
     "load",
     "propagate",
     "tune",

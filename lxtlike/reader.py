@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +14,36 @@ import torch
 from lxtlike.attribution import Attribution
 from lxtlike.baselines import Scores
 from lxtlike.cases import Case
+from lxtlike.choices import Choices
 from lxtlike.composites import Composite
 from lxtlike.continuations import explained_span
 from lxtlike.errors import InputError
+from lxtlike.feeding import check_length
 from lxtlike.method import Lrp, Method, explained_case, parse
 from lxtlike.methods import ReadOut, Views
 from lxtlike.methods.views import NO_VIEWS
 from lxtlike.predictions import explained_choices, explained_function, padding_matters
 from lxtlike.quality import QUALITIES, of_quality
 from lxtlike.setting import Setting
-from lxtlike.targets import Asked, Span, Target
-from lxtlike.tasks import EXPLAINED, NextToken, Reading
+from lxtlike.targets import MEAN, Asked, Span, Target
+from lxtlike.tasks import EXPLAINED, Answer, NextToken, Reading
 from lxtlike.text import Encoded, Given, Message, chat, named, token_ids
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Question:
+    """A text ready for the model, and what is asked of it.
+
+    Attributes:
+        together: whether it can be explained in the same passes as others.
+    """
+
+    encoded: Encoded
+    asked: Asked
+    together: bool
 
 
 class Reader(Setting):
@@ -77,6 +93,26 @@ class Reader(Setting):
             InputError: there is no such method, or it does not fit the model or the text.
         """
         return self.method(method).scores(case)
+
+    def prepared(self, text: str, asked: Asked, context: str | None = None) -> Question:
+        """A text ready for the model, as far as that can be said before it has run.
+
+        Raises:
+            InputError: whatever is wrong with the text or with what is asked of it.
+        """
+        encoded = self._encode(text, False, None, context)
+        check_length(encoded, self.model, self.tokenizer)
+        if asked.spans(self._is_long):
+            return Question(encoded, asked, False)
+        self._reading.place(encoded, asked.position)
+        if self._reading.pads:  # else logits may have to say which of several choices a name stands for
+            asked = _by_id(asked, self._reading.choices(encoded))
+        return Question(encoded, asked, self._reading.pads)
+
+    def check_choices(self, asked: Asked) -> None:
+        """Raise InputError where target or contrast is none of this model's, whatever the text."""
+        if not isinstance(self._reading, Answer) and not asked.spans(self._is_long):
+            _by_id(asked, self._reading.choices(Encoded("", ())))
 
     def explain_encoded(
         self,
@@ -145,6 +181,15 @@ class Reader(Setting):
             mixes = self._mixes
         return size if mixes else 1
 
+    def fingerprint(self) -> str:
+        """A digest of the shapes and the first numbers of all weights: other weights under the same name are noticed."""
+        found = hashlib.sha256()
+        for name, weights in self.model.state_dict().items():
+            first = weights.reshape(-1)[:8]
+            numbers = first.float().tolist() if first.device.type != "meta" else []
+            found.update(f"{name} {tuple(weights.shape)} {weights.dtype} {numbers}\n".encode())
+        return found.hexdigest()[:16]
+
     def padding_matters(self, batch: Sequence[Encoded], position: int | None = None) -> bool:
         """Whether the model gives a text another output in a batch with longer ones; see `lxtlike.predictions`."""
         return padding_matters(self, self._reading, batch, position)
@@ -159,10 +204,14 @@ class Reader(Setting):
         weights = [span.weights for span in spans]
         return explained_span(self, prompt, joined, objective, weights, strict=strict, readout=readout)
 
-    def under(self, composite: Composite) -> Self:
-        """The same reader with another composite; it has not yet compared what it puts out with the plain model."""
+    def under(self, composite: Composite, *, compared: bool = False) -> Self:
+        """The same reader with another composite.
+
+        Args:
+            compared: False: its first explanation also compares the patched model with the plain one.
+        """
         other = copy(self)
-        other.composite, other._compared = composite, False
+        other.composite, other._compared = composite, compared
         return other
 
     def _case(self, encoded: Encoded, asked: Asked) -> Case:
@@ -200,3 +249,11 @@ class Reader(Setting):
         if not isinstance(self._reading, NextToken):
             raise InputError(f"only a language model continues a text; this model's task is {self.task}")
         return self._reading
+
+
+def _by_id(asked: Asked, choices: Choices) -> Asked:
+    """The same with ids in place of names."""
+    target = asked.target()
+    choice = None if target.choice is None else choices.id(target.choice)
+    contrast = target.contrast if target.contrast in (None, MEAN) else choices.id(target.contrast)
+    return replace(asked, choice=choice, contrast=contrast)

@@ -15,7 +15,7 @@ from lxtlike.choices import Answers, Choices, Labels, Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import rows_at
 from lxtlike.targets import Chosen, contrast_of
-from lxtlike.text import Encoded, begun, encode, encode_pair, extend, extend_ids
+from lxtlike.text import Encoded, begun, encode, encode_pair, extend, extend_ids, used
 
 Place = int | None
 """Index of the token whose output is read; None where there is one output for the whole text."""
@@ -205,7 +205,8 @@ class Output(NextToken):
         """What the decoder says, tokenised as a text of its own (in the target's language, where there are two)."""
         if not completion:
             raise InputError("the completion is empty; give at least one character")
-        ids = self.tokenizer(text_target=completion, add_special_tokens=False, verbose=False)["input_ids"]
+        with used(self.tokenizer):
+            ids = self.tokenizer(text_target=completion, add_special_tokens=False, verbose=False)["input_ids"]
         return extend_ids(prompt, ids, self.tokenizer)
 
     @property

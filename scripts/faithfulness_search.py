@@ -26,8 +26,8 @@ from torch import Tensor
 import lxtlike
 from lxtlike import Composite
 from lxtlike.cases import Case
+from lxtlike.dataset.journal import kept
 from lxtlike.faithfulness import evidence_scores, scored
-from lxtlike.faithfulness.journal import kept
 from lxtlike.methods import Reference, lrp
 from lxtlike.methods.reference import Point
 from lxtlike.replacements import Replacement
@@ -245,9 +245,10 @@ def run(name: str, bench: Bench, part: str, count: int, file: Path) -> None:
     rows = bench.rows(explainer, 2 * count + 1)[part == "held-out" :: 2][:count]
     names = tuple(CANDIDATES) if part == "tuning" else CHOSEN
     with kept(file, {"bench": name, "part": part, "candidates": names, "steps": STEPS}, resume=True) as journal:
-        for row in rows[len(journal.entries) :]:
+        done = len(journal.entries)
+        for number, row in enumerate(rows[done:], start=done + 1):
             journal.add(measured(explainer, _silent(bench, explainer), {**row, "known": known.get(row["text"])}, names))
-            print(f"{name}, {part}: {len(journal.entries)} of {len(rows)}", flush=True)
+            print(f"{name}, {part}: {number} of {len(rows)}", flush=True)
 
 
 def _silent(bench: Bench, explainer: lxtlike.Explainer) -> str:

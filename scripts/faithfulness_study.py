@@ -28,8 +28,8 @@ from train_demo_models import read_sst2
 
 import lxtlike
 from lxtlike.cases import Case
+from lxtlike.dataset.journal import kept
 from lxtlike.faithfulness import Perturbed, scored
-from lxtlike.faithfulness.journal import kept
 from lxtlike.replacements import Replacement
 
 SEED, STEPS, TEXTS = 0, 10, 300

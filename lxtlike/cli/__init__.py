@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lxtlike.cli import composites, demo, evaluate, explain, generate, methods, serve, similarity, tune, verify
+from lxtlike.cli import batch, composites, demo, evaluate, explain, generate, methods, serve, similarity, tune, verify
 from lxtlike.cli.exits import guarded
 from lxtlike.version import __version__
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (explain, generate, similarity, evaluate, tune, serve, verify, composites, methods, demo):
+for module in (explain, generate, batch, similarity, evaluate, tune, serve, verify, composites, methods, demo):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

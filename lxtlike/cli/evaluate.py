@@ -15,7 +15,7 @@ from lxtlike.render import FIGURES
 
 if TYPE_CHECKING:
     from lxtlike.attribution import Evaluation
-    from lxtlike.faithfulness.rows import Row
+    from lxtlike.dataset.rows import Row
 
 _FILE = "JSON lines, CSV, TSV, or a text on each line of a .txt; - reads stdin; known-cause: sentences for bindings."
 _METHOD = "What to compare, such as attnlrp, attnlrp:reference=mask,path=4 or occlusion; give it again for each."
@@ -150,9 +150,9 @@ def rows_of(source: str, **columns: str) -> list[Row]:
     """The rows of FILE, or of stdin, whose columns are called so.
 
     Raises:
-        InputError: as `lxtlike.faithfulness.rows.read`.
+        InputError: as `lxtlike.dataset.rows.read`.
     """
-    from lxtlike.faithfulness.rows import Columns, read
+    from lxtlike.dataset.rows import Columns, read
 
     content = options.given(source) if source == "-" else None
     return read(source, content if isinstance(content, bytes) else None, Columns(**columns))

@@ -79,8 +79,8 @@ def command(
     file = file and output.checked(file)
     if method is not None and composite != "default":
         raise InputError("--method names its composite itself, as in --method attnlrp: leave --composite out")
-    chosen_target = _text_or_id("--target", target, target_id)
-    chosen_contrast = _text_or_id("--contrast", contrast, contrast_id)
+    chosen_target = options.text_or_id("--target", target, target_id)
+    chosen_contrast = options.text_or_id("--contrast", contrast, contrast_id)
     given: Any = options.read(text, chat) if chat else options.given(text)
 
     for_text: dict[str, Any] = {
@@ -129,9 +129,3 @@ def _refuse(model: str, for_text: Mapping[str, object]) -> None:
     for name, value in for_text.items():
         if value is not None and value is not False:
             raise InputError(f"--{name} is for texts, and {model!r} classifies images: leave it out")
-
-
-def _text_or_id(option: str, text: str | None, number: int | None) -> str | int | None:
-    if text is not None and number is not None:
-        raise InputError(f"{option} and {option}-id were both given: choose one of them")
-    return text if number is None else number

@@ -151,3 +151,10 @@ def decoded(said: str | bytes) -> str:
     except UnicodeDecodeError as error:
         byte = f"byte {error.object[error.start]:#04x} at {error.start}"
         raise InputError(f"stdin is not valid UTF-8 ({byte}): convert it, for example with iconv") from error
+
+
+def text_or_id(option: str, text: str | None, number: int | None) -> str | int | None:
+    """A choice that is given as text by an option, or as an id by another; InputError if it is both."""
+    if text is not None and number is not None:
+        raise InputError(f"{option} and {option}-id were both given: choose one of them")
+    return text if number is None else number

@@ -11,8 +11,8 @@ DELAY = 1.0
 
 
 @contextmanager
-def told(unit: str) -> Iterator[Callable[[int, int], None] | None]:
-    """What is told how many of the units are done, and how many there are; None where there is no terminal."""
+def told(unit: str) -> Iterator[Callable[[int, int | None], None] | None]:
+    """What is told how many of the units are done, and how many there are (None: nobody knows); None without a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -20,7 +20,7 @@ def told(unit: str) -> Iterator[Callable[[int, int], None] | None]:
 
     with tqdm(desc="explaining", unit=unit, delay=DELAY, leave=False, file=sys.stderr, dynamic_ncols=True) as bar:
 
-        def tell(done: int, total: int) -> None:
+        def tell(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 

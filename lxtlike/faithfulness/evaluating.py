@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from lxtlike.attribution import EvaluatedText, Evaluation, Failure
-from lxtlike.errors import InputError, LxtlikeError, one_of
+from lxtlike.dataset.journal import Entry, kept
+from lxtlike.dataset.rows import Row, read, taken
+from lxtlike.errors import InputError, one_of, reason
 from lxtlike.explainer import Explainer
 from lxtlike.faithfulness import summary
-from lxtlike.faithfulness.journal import Entry, kept
 from lxtlike.faithfulness.measures import MEASURES
 from lxtlike.faithfulness.measuring import FORWARD, Plan, measured
-from lxtlike.faithfulness.rows import Row, read, taken
 from lxtlike.faithfulness.settings import SIGNS, Settings
 from lxtlike.render.view import VALUES
 from lxtlike.replacements import Replacement, usual
@@ -62,7 +62,7 @@ def evaluate(
     A text that fails is left out with its error and stops nothing.
 
     Args:
-        rows: the path of a file (see `lxtlike.faithfulness.rows.read`), or texts, or mappings with the keys ``text`` and, if
+        rows: the path of a file (see `lxtlike.dataset.rows.read`), or texts, or mappings with the keys ``text`` and, if
             they are known, ``id``, ``target``, ``contrast``, ``completion``, ``context`` and ``evidence`` (character spans of
             what should be relevant). Without a target it is what the model puts first.
         methods: as `Explainer.explain` takes them; the first is what the others are compared with, unless `baseline` says.
@@ -92,16 +92,17 @@ def evaluate(
         raise InputError(f"the baseline {baseline!r} is not among the methods: {one_of(baseline, tuple(names))}")
     head = {
         "model": explainer.name,
-        "weights": fingerprint(explainer),
+        "weights": explainer.fingerprint(),
         **plan.head(),
         "texts": _digest(given),
         "versions": versions(),
     }
     with kept(None if journal is None else Path(journal), head, resume) as finished:
-        for row in given[len(finished.entries) :]:
+        done = len(finished.entries)
+        for number, row in enumerate(given[done:], start=done + 1):
             finished.add(_entry(explainer, row, plan))
             if progress is not None:
-                progress(len(finished.entries), len(given))
+                progress(number, len(given))
         return assembled(explainer, plan, given, finished.entries, baseline)
 
 
@@ -150,16 +151,6 @@ def planned(
         seed,
         signs,
     )
-
-
-def fingerprint(explainer: Explainer) -> str:
-    """A digest of the shapes and the first numbers of all weights: other weights under the same name are noticed."""
-    found = hashlib.sha256()
-    for name, weights in explainer.model.state_dict().items():
-        first = weights.reshape(-1)[:8]
-        numbers = first.float().tolist() if first.device.type != "meta" else []
-        found.update(f"{name} {tuple(weights.shape)} {weights.dtype} {numbers}\n".encode())
-    return found.hexdigest()[:16]
 
 
 def assembled(
@@ -218,8 +209,5 @@ def _entry(explainer: Explainer, row: Row, plan: Plan) -> Entry:
         if row.error is not None:
             raise InputError(row.error)
         return measured(explainer, row, plan)
-    except LxtlikeError as error:
-        reason = str(error)
     except Exception as error:  # noqa: BLE001 - one text of many, whatever is wrong with it
-        reason = f"{type(error).__name__}: {error}"
-    return {"failure": {"id": row.id, "error": " ".join(reason.split()).encode(errors="replace").decode()}}
+        return {"failure": {"id": row.id, "error": reason(error)}}

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from lxtlike.attribution import EvaluatedText
 from lxtlike.cases import Case
+from lxtlike.dataset.journal import Entry
+from lxtlike.dataset.rows import Row
 from lxtlike.errors import LxtlikeError, NumericalError
 from lxtlike.explainer import Explainer
 from lxtlike.faithfulness.evidence import evidence_scores
-from lxtlike.faithfulness.journal import Entry
 from lxtlike.faithfulness.perturbation import Perturbed, scored
-from lxtlike.faithfulness.rows import Row
 from lxtlike.faithfulness.softly import softened
 from lxtlike.faithfulness.stability import stability
 from lxtlike.faithfulness.units import Units

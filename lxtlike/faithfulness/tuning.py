@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from lxtlike.attribution import Evaluation
 from lxtlike.cases import Case
+from lxtlike.dataset.rows import Row, read, taken
 from lxtlike.errors import InputError, LxtlikeError
 from lxtlike.explainer import Explainer
 from lxtlike.faithfulness.evaluating import Progress, evaluate
 from lxtlike.faithfulness.measuring import case_of
-from lxtlike.faithfulness.rows import Row, read, taken
 from lxtlike.faithfulness.statistics import Paired, paired
 from lxtlike.method import Lrp
 from lxtlike.quality import DEFAULT, HIGH

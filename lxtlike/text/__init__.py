@@ -1,7 +1,7 @@
 """Text to tokens that know where they stand in it, to words and sentences; a target string to token ids."""
 
 from lxtlike.text.chat import Message, chat, read_messages
-from lxtlike.text.encoding import Encoded, Token, encode, encode_pair, token_ids
+from lxtlike.text.encoding import Encoded, Token, encode, encode_pair, token_ids, used
 from lxtlike.text.entries import Tokenizer, surfaces
 from lxtlike.text.grouping import cut, group
 from lxtlike.text.joining import begun, extend, extend_ids
@@ -28,5 +28,6 @@ __all__ = [
     "sentences",
     "surfaces",
     "token_ids",
+    "used",
     "words",
 ]

@@ -14,6 +14,7 @@ Conventions, the same for every tokenizer:
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from lxtlike.errors import InputError
 from lxtlike.text.entries import Entries, Tokenizer
 from lxtlike.text.offsets import Span, align, spell
 from lxtlike.text.parts import Given, Segment, named
+
+_turn = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -274,7 +277,7 @@ def _ids(text: str, tokenizer: Tokenizer, add_special_tokens: bool = False) -> l
 
 def _call(text: str, tokenizer: Tokenizer, **options: Any) -> Any:
     """Call the tokenizer; ``verbose=False`` silences its warning about long texts, which would leave a mark in it."""
-    with _restored(tokenizer):
+    with used(tokenizer):
         try:
             return tokenizer(text, verbose=False, **options)
         except Exception as error:  # the Rust backend raises bare Exception
@@ -282,19 +285,23 @@ def _call(text: str, tokenizer: Tokenizer, **options: Any) -> Any:
 
 
 @contextmanager
-def _restored(tokenizer: Tokenizer) -> Iterator[None]:
-    """Fast tokenizers drop a stored truncation or padding when they are called without: put it back."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        yield
-        return
-    truncation, padding, split = backend.truncation, backend.padding, backend.encode_special_tokens
-    try:
-        yield
-    finally:
-        if truncation is not None:
-            backend.enable_truncation(**truncation)
-        if padding is not None:
-            backend.enable_padding(**padding)
-        if backend.encode_special_tokens != split:
-            backend.encode_special_tokens = split
+def used(tokenizer: Tokenizer) -> Iterator[None]:
+    """One thread at a time, for tokenizers change while they work; and what they change is put back.
+
+    Fast ones drop a stored truncation or padding when they are called without.
+    """
+    with _turn:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            yield
+            return
+        truncation, padding, split = backend.truncation, backend.padding, backend.encode_special_tokens
+        try:
+            yield
+        finally:
+            if truncation is not None:
+                backend.enable_truncation(**truncation)
+            if padding is not None:
+                backend.enable_padding(**padding)
+            if backend.encode_special_tokens != split:
+                backend.encode_special_tokens = split

@@ -13,8 +13,8 @@ import torch
 
 import lxtlike
 from lxtlike import Evaluation, Explainer, InputError
+from lxtlike.dataset.rows import read
 from lxtlike.faithfulness import evidence_scores, scored, statistics
-from lxtlike.faithfulness.rows import read
 from lxtlike.replacements import Replacement
 
 METHODS = ("attnlrp", "input-x-gradient")

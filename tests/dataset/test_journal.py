@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lxtlike import InputError
-from lxtlike.faithfulness.journal import kept
+from lxtlike.dataset.journal import kept
 
 HEAD = {"model": "m", "methods": ["a", "b"], "steps": 20}
 ENTRIES = [{"text": "é\ud800", "value": 0.1 + 0.2}, {"failure": "none"}, {"value": 1e-300}]

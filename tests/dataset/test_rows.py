@@ -7,12 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lxtlike
 from lxtlike import InputError
-from lxtlike.faithfulness.rows import Columns, Row, read, taken
+from lxtlike.dataset.rows import Columns, Row, read, taken
 
 
 def test_json_lines_with_all_that_is_known() -> None:
@@ -101,6 +101,7 @@ def test_any_text_survives_json_lines(texts: list[str]) -> None:
     assert [row.text for row in read("a.jsonl", content)] == texts
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_whatever_a_file_holds_there_is_one_sentence(content: bytes) -> None:
     for name in ("a.jsonl", "a.csv", "a.txt", "a"):

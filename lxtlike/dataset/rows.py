@@ -1,21 +1,22 @@
-"""Texts to evaluate on, with what is known of each: read from a file, or given as Python objects."""
+"""Texts, with what is known of each: read from a file, or given as Python objects."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from lxtlike.errors import InputError, one_of
+from lxtlike.dataset.records import JSON, PARQUET, check_columns, kind_of, records
+from lxtlike.errors import InputError
 
 Span = tuple[int, int]
 
-_SUFFIXES = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": ",", ".tsv": "\t", ".txt": "text"}
-
+_LOOKED_AT = 256
+"""Of JSON lines, how many rows are looked at for their columns before the first is used."""
 
 KNOWN_CAUSE = "known-cause"
 """The name of the bundled sentences whose cause is known; see docs/bundled-models.md."""
@@ -56,11 +57,11 @@ class Columns:
 
 
 def read(path: str | Path, content: bytes | None = None, columns: Columns | None = None) -> list[Row]:
-    """The rows of a file: JSON lines, CSV or TSV with a head, or one text a line.
+    """The rows of a file: JSON lines, CSV or TSV with a head, Parquet, or one text a line.
 
     Args:
-        path: a file, whose suffix says which (``.jsonl``, ``.csv``, ``.tsv``, ``.txt``); else one that begins with ``{`` is
-            JSON lines and any other is one text a line. "known-cause": the bundled sentences for the model `bindings`.
+        path: a file, whose suffix says which (``.jsonl``, ``.csv``, ``.tsv``, ``.parquet``, ``.txt``); else one that begins
+            with ``{`` is JSON lines and any other is one text a line. "known-cause": the bundled sentences for `bindings`.
         content: instead of what the file holds.
         columns: what its keys or columns are called.
 
@@ -68,26 +69,54 @@ def read(path: str | Path, content: bytes | None = None, columns: Columns | None
         InputError: it cannot be read, is not UTF-8, holds no text at all, or no row has a text.
     """
     name, columns = str(path), columns or Columns()
-    if name == KNOWN_CAUSE and content is None and not Path(path).exists():
-        path = Path(__file__).parents[1] / "assets" / "known_cause.jsonl"
-        columns = Columns(target="answer", evidence="cause")
     if content is None:
+        path, columns = located(path, columns)
         try:
             content = Path(path).read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {name!r}: {error.strerror or error}") from error
+    kind = kind_of(path, content[:4096])
     try:
-        text = content.decode("utf-8-sig")
+        if kind != PARQUET:
+            content.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = f"byte {error.object[error.start]:#04x} at {error.start}"
         raise InputError(f"{name!r} is not valid UTF-8 ({byte}): convert it, for example with iconv") from error
-    kind = _SUFFIXES.get(Path(path).suffix.lower()) or ("json" if text.lstrip().startswith("{") else "text")
-    rows = list(_rows(kind, text, columns, name))
+    found = records(io.BytesIO(content), kind, name, [columns.text])
+    rows = [_row(number, record, columns) for number, record in enumerate(found)]
     if not rows:
         raise InputError(f"{name!r} holds no text: give a file of JSON lines, CSV, or one text a line")
     if all(row.error for row in rows):
         raise InputError(f"no row of {name!r} can be used; the first one: {rows[0].error}")
     return rows
+
+
+def located(path: str | Path, columns: Columns) -> tuple[Path, Columns]:
+    """Where a file is and what its columns are called; "known-cause" is the bundled one, if there is no other."""
+    if str(path) != KNOWN_CAUSE or Path(path).exists():
+        return Path(path), columns
+    return Path(__file__).parents[1] / "assets" / "known_cause.jsonl", Columns(target="answer", evidence="cause")
+
+
+def stream(file: BinaryIO, kind: str, name: str, columns: Columns) -> Iterator[Row]:
+    """The rows of a file, one after the other; a row that cannot be used has an error, and there may be none.
+
+    Args:
+        kind: as `lxtlike.dataset.records.kind_of` tells it.
+        name: of the file, for messages.
+        columns: what its keys or columns are called; the text's, and those that are called otherwise than usual, must be
+            there, of JSON lines among the first rows.
+
+    Raises:
+        InputError: one of them is not, or it is no such file.
+    """
+    usual = asdict(Columns())
+    needed = [own for name, own in asdict(columns).items() if name == "text" or own != usual[name]]
+    found = records(file, kind, name, needed)
+    first = list(islice(found, _LOOKED_AT))
+    if kind == JSON and first:
+        check_columns(tuple({key: None for one in first if isinstance(one, Mapping) for key in one}), needed, name)
+    return (_row(number, record, columns) for number, record in enumerate(chain(first, found)))
 
 
 def taken(rows: Iterable[Row | str | Mapping[str, Any]]) -> list[Row]:
@@ -96,35 +125,16 @@ def taken(rows: Iterable[Row | str | Mapping[str, Any]]) -> list[Row]:
     Raises:
         InputError: there is none.
     """
-    found = [row if isinstance(row, Row) else _row(number, row, Columns()) for number, row in enumerate(rows)]
+    found = list(given(rows))
     if not found:
         raise InputError("there is no text to evaluate on: give at least one")
     return found
 
 
-def _rows(kind: str, text: str, columns: Columns, name: str) -> Iterator[Row]:
-    if kind in ("text", "json"):
-        # Not str.splitlines, which ends a line at characters that texts and JSON strings may hold.
-        lines = (line.removesuffix("\r") for line in text.split("\n") if line.strip())
-        for number, line in enumerate(lines):
-            yield Row(number, line) if kind == "text" else _row(number, _object(line), columns)
-        return
-    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=kind)
-    try:
-        head = tuple(table.fieldnames or ())
-        if columns.text not in head:
-            raise InputError(f"{name!r} has no column {columns.text!r}: {one_of(columns.text, head)} as --text-column")
-        yield from (_row(number, line, columns) for number, line in enumerate(table))
-    except csv.Error as error:
-        raise InputError(f"{name!r} is no table in line {table.line_num}: {error}") from error
-
-
-def _object(line: str) -> Any:
-    """What a line of JSON spells, or None."""
-    try:
-        return json.loads(line)
-    except (RecursionError, ValueError):
-        return None
+def given(rows: Iterable[Row | str | Mapping[str, Any]]) -> Iterator[Row]:
+    """Rows of a caller's own, as `taken`, one after the other; there may be none."""
+    for number, row in enumerate(rows):
+        yield row if isinstance(row, Row) else _row(number, row, Columns())
 
 
 def _row(number: int, given: Any, columns: Columns) -> Row:
