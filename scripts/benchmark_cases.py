@@ -41,6 +41,7 @@ def decoder(width: int, inner: int, layers: int, heads: int, groups: int, words:
 SHAPES: dict[str, tuple[str, Sizes]] = {
     "Llama 125M": ("llama", decoder(768, 2048, 12, 12, 4, 32000)),
     "Llama 125M, 128k words": ("llama", decoder(768, 2048, 12, 12, 4, 128256)),
+    "12 layers of width 8": ("llama", decoder(8, 16, 12, 2, 1, 32000)),
     "BERT-base": ("bert", {"vocab_size": 30522}),
     "BERT-large": (
         "bert",
@@ -107,26 +108,27 @@ class Case:
         return (8, min(self.outputs, 2)) if self.tiny else (self.tokens, self.outputs)
 
 
+WHOLE, NARROW = "Llama 125M", "12 layers of width 8"
+"""The second one has as many operations as the first and next to no arithmetic: what is left is the cost of each call."""
+
 LRP = ("lrp", "lrp, checkpointing")
 ONE = ("plain gradient", "propagate", "explain", "explain, checkpointing")
 
 CPU = [
     Case(
-        "Llama 125M",
+        WHOLE,
         128,
         {
-            "lxtlike": [*ONE, "explain, first call", "explain, cp-lrp", "explain, high"],
+            "lxtlike": [*ONE, "propagate, by layer", "explain, first call", "explain, cp-lrp", "explain, high"],
             "lxt": LRP,
             "autolrp": ["lrp"],
             "captum": ["input x gradient", "integrated gradients"],
             "inseq": ["input x gradient", "integrated gradients"],
         },
     ),
+    Case("Llama 125M", 512, {"lxtlike": [*ONE, "explain, cp-lrp"], "lxt": LRP, "autolrp": ["lrp"]}),
     Case(
-        "Llama 125M", 512, {"lxtlike": [*ONE, "propagate, by layer", "explain, cp-lrp"], "lxt": LRP, "autolrp": ["lrp"]}
-    ),
-    Case(
-        "Llama 125M",
+        WHOLE,
         1024,
         {"lxtlike": [*ONE, "explain, no rules", "explain, cp-lrp"], "lxt": LRP},
         goals={"explain": (2.05, 550), "explain, checkpointing": (2.8, 200)},
@@ -143,9 +145,10 @@ CPU = [
         {"lxtlike": ["plain gradient", "explain"], "lxt": ["lrp"], "captum": ["integrated gradients"]},
         goals={"explain": (2.0, 0)},
     ),
+    Case(NARROW, 1024, {"lxtlike": ["plain gradient", "explain"]}),
     Case("BERT-base", 512, {"lxtlike": ["plain gradient", "explain"], "lxt": ["lrp"]}),
     Case(
-        "Llama 125M",
+        WHOLE,
         256,
         {"lxtlike": ["every output", "sum of outputs"], "lxt": ["every output"]},
         outputs=32,

@@ -23,9 +23,6 @@ Method = Callable[[Subject], Run]
 STEPS = 32
 """Of integrated gradients."""
 
-SLOW = frozenset({"integrated gradients", "every output"})
-"""Methods of dozens of passes: they run in one round only."""
-
 
 def embedded(subject: Subject, ids: Tensor) -> Tensor:
     """The embeddings of ids [1, T] as a leaf [1, T, d]."""

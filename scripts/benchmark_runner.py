@@ -10,11 +10,8 @@ It reads lines ``{"case": ..., "methods": [...], "rounds": N, ...}`` and answers
 
 from __future__ import annotations
 
-import cProfile
 import gc
 import json
-import os
-import pstats
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +22,11 @@ from typing import Any
 import torch
 import transformers
 from benchmark_cases import Case, Subject, made
-from benchmark_methods import SLOW, TOOLS, Run, prepared
+from benchmark_methods import TOOLS, Run, prepared
 from torch.profiler import ProfilerActivity, profile
 
-PYTHON = "python share"
-"""The method of lxtlike whose number is the share of its own Python code in `explain`."""
+MANY, LONG = 8, 1.0
+"""What takes more than so many forward passes and seconds runs once: its ratio is large and its time steady."""
 
 
 def measured(tool: str, told: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -37,50 +34,35 @@ def measured(tool: str, told: dict[str, Any]) -> Iterator[dict[str, Any]]:
     device, case = told["device"], Case(**told["case"])
     try:
         subject = made(case, device, told["dtype"])
+        subject.forward()
     except torch.OutOfMemoryError:
         for name in told["methods"]:
             yield {"case": case.name, "tool": tool, "method": name, "error": "the model does not fit into memory"}
         return
     for name in told["methods"]:
         row: dict[str, Any] = {"case": case.name, "tool": tool, "method": name}
-        rounds = 1 if name in SLOW else told["rounds"]
         try:
-            yield row | numbers(subject, TOOLS[tool][name], rounds, device)
+            yield row | numbers(subject, TOOLS[tool][name], told["rounds"], device)
         except torch.OutOfMemoryError:
             yield row | {"error": "out of memory"}
         except Exception as error:  # noqa: BLE001 - a peer's failure is a result
             yield row | {"error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:200]}
         freed()
-    if tool == "lxtlike" and "explain, no rules" in told["methods"]:
-        yield {"case": case.name, "tool": tool, "method": PYTHON, "share": share(TOOLS[tool]["explain"](subject))}
 
 
 def numbers(subject: Subject, method: Callable[[Subject], Run], rounds: int, device: str) -> dict[str, Any]:
     """Peak memory in bytes, and seconds of the forward pass and of the method in every round."""
     run, clock = method(subject), CLOCKS[device]
-    subject.forward()
     if device == "cuda":
         run()  # kernels are chosen
-    memory = PEAKS[device](run)
-    forward, spent = [], []
-    for _ in range(rounds):
+    forward, spent = [clock(subject.forward)], []
+    memory = PEAKS[device](lambda: spent.append(clock(run)))
+    if spent[0] < max(MANY * forward[0], LONG):
+        forward, spent = [], []
+    for _ in range(rounds if not spent else 0):
         forward.append(clock(subject.forward))
         spent.append(clock(run))
     return {"memory": memory, "forward": forward, "seconds": spent}
-
-
-def share(run: Run) -> float:
-    """The part of a run that is spent in lxtlike's own Python code, what that calls left out.
-
-    By the deterministic profiler, which makes Python code look slower than it is and torch's not.
-    """
-    run()
-    profiler = cProfile.Profile(time.process_time)
-    profiler.runcall(run)
-    stats: Any = pstats.Stats(profiler)
-    package = f"{os.sep}lxtlike{os.sep}"
-    own = sum(spent for (file, _, _), (_, _, spent, _, _) in stats.stats.items() if package in file)
-    return float(own / stats.total_tt)
 
 
 def cpu_seconds(run: Run) -> float:
