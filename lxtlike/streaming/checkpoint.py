@@ -72,7 +72,7 @@ def _weights(file: Path) -> dict[str, Tensor]:
     entries, begin = _header(file)
     for name, entry in entries.items():
         weight = _weight(file, entry, begin)
-        found[name] = weight if weight.dim() > 1 else weight.read()
+        found[name] = weight if weight.dim() > 1 else weight.read().clone()  # a mapping keeps the file open
     return found
 
 

@@ -44,6 +44,21 @@ def test_matrices_stay_in_the_file(file: Path) -> None:
     assert torch.equal(matrix.read(torch.tensor([3, 0, 3])), WEIGHTS["matrix"][[3, 0, 3]])
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="what is open is asked of Linux")
+def test_no_file_stays_open(file: Path) -> None:
+    def opened() -> int:
+        return sum(entry.resolve() == file for entry in Path("/proc/self/fd").iterdir())
+
+    found = stored_weights([file])
+    assert not opened()
+    matrix = found["matrix"]
+    assert isinstance(matrix, Stored)
+    values = matrix.read()
+    assert opened()
+    del values
+    assert not opened()
+
+
 def relabelled(old: bytes, new: bytes) -> Callable[[Path], object]:
     return lambda file: file.write_bytes(file.read_bytes().replace(old, new, 1))
 
