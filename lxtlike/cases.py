@@ -294,7 +294,7 @@ class Case:
             behind = np.maximum(keep.cumsum(1) - 1, 0)
             places = [tuple(int(row[place]) for place in self.places if place is not None) for row in behind]
             if "logits_to_keep" in inputs:
-                inputs["logits_to_keep"] = inputs["logits_to_keep"].new_tensor(_all(places))
+                inputs["logits_to_keep"] = list(_all(places))
         with _asked(self.setting):
             return self._measured(self.setting.model(**inputs), count, places)
 

@@ -53,7 +53,7 @@ def model_inputs(
     if "use_cache" in accepted:
         inputs["use_cache"] = False
     if kept is not None and keeps_logits(model):
-        inputs["logits_to_keep"] = torch.tensor(kept, device=device)
+        inputs["logits_to_keep"] = list(kept)  # no tensor, which would have to be where the last layer is
     return inputs
 
 

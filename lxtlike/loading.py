@@ -114,13 +114,11 @@ def load(
         source = _locate(str(model))
         _check_files(source)
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": source.local}
-        placed = (
-            {"device_map": device_map}
-            if tp_plan is None
-            else {"distributed_config": _plan(tp_plan, device, device_map)}
-        )
         config = _read_config(source, options)
         task = resolve_task(config, config.architectures or [], task, source.name)
+        placed: dict[str, Any] = {"device_map": device_map}
+        if tp_plan is not None:
+            placed = {"distributed_config": _plan(tp_plan, config, source.name, device, device_map)}
         tokenizer = processor = None
         if task != IMAGES:
             tokenizer = _read_tokenizer(source, config, options, need_tokenizer)
@@ -184,11 +182,13 @@ def _check_placement(dtype: object, device: object, device_map: str | None) -> N
         raise InputError(f"device {str(asked)!r} is not available on this machine: {one_of(str(asked), allowed)}")
 
 
-def _plan(tp_plan: str, device: object, device_map: str | None) -> DistributedConfig:
+def _plan(
+    tp_plan: str, config: PreTrainedConfig, name: str, device: object, device_map: str | None
+) -> DistributedConfig:
     """How a model is split over the processes of a launch.
 
     Raises:
-        InputError: there is one process only, a device was named too, or transformers is too old.
+        InputError: there is one process only, a device was named too, transformers is too old or has no plan for the model.
     """
     if tp_plan != "auto":
         raise InputError(f"tp_plan must be 'auto', the model's own plan, not {tp_plan!r}")
@@ -201,6 +201,10 @@ def _plan(tp_plan: str, device: object, device_map: str | None) -> DistributedCo
         from transformers.distributed import DistributedConfig
     except ImportError as error:
         raise InputError("this version of transformers has another tensor parallelism: update it") from error
+    if not getattr(config.get_text_config(), "base_model_tp_plan", None):
+        raise InputError(
+            f"transformers has no tp_plan for {name!r} ({config.model_type}): use FSDP or device_map='auto'"
+        )
     return DistributedConfig(tp_plan=tp_plan)
 
 
@@ -331,7 +335,7 @@ def _read_processor(source: _Source, options: dict[str, Any]) -> BaseImageProces
 def _read_model(source: _Source, task: str, options: dict[str, Any]) -> PreTrainedModel:
     import transformers
 
-    with _reading("weights", source, "leave tp_plan out" if "distributed_config" in options else _SAVE_AGAIN):
+    with _reading("weights", source, _SAVE_AGAIN):
         auto = getattr(transformers, TASKS[task].auto)
         model, info = auto.from_pretrained(source.path, use_safetensors=True, output_loading_info=True, **options)
     _check_trained(model, info, source, task)
