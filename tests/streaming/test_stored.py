@@ -71,6 +71,11 @@ def test_who_computes_with_it_reads_it(name: str) -> None:
     assert torch.equal(found, USED[name](VALUES))
 
 
+def test_its_numbers_are_listed() -> None:
+    assert Shelf().stored().flatten()[:3].tolist() == VALUES.flatten()[:3].tolist()
+    assert float(Shelf().stored()[1, 2]) == float(VALUES[1, 2])
+
+
 def test_the_backward_pass_reads_again() -> None:
     shelf, x = Shelf(), X.clone().requires_grad_()
     output = F.linear(x, nn.Parameter(shelf.stored(), requires_grad=False))

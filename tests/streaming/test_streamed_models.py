@@ -253,3 +253,8 @@ def test_on_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -
     plain, streamed = ([token["relevance"] for token in result["tokens"]] for result in found)
     assert streamed == pytest.approx(plain, rel=1e-5, abs=1e-7)
     assert main(["generate", TEXT, "--max-new-tokens", "2", *words, "--device-map", "stream"]) == 0
+    rows, results = folder.with_name("rows.jsonl"), folder.with_name("results.jsonl")
+    rows.write_text(json.dumps({"text": TEXT}))
+    where = ["--model", str(folder), "--output", str(results), "--device-map", "stream"]
+    assert main(["batch", str(rows), *where]) == 0
+    assert json.loads(results.read_text())["tokens"] == found[1]["tokens"]
