@@ -20,7 +20,7 @@ def free_bytes(device: torch.device) -> int:
     """Bytes that can still be allocated on a device; where it cannot be asked (or is the CPU), in this process' own memory."""
     import torch
 
-    backend: Any = getattr(torch, device.type)
+    backend: Any = getattr(torch, device.type, None)  # a model that is offloaded as a whole is nowhere ("meta")
     if device.type != "cpu" and hasattr(backend, "mem_get_info"):
         cached = backend.memory_reserved(device) - backend.memory_allocated(device)
         return int(backend.mem_get_info(device)[0] + cached)

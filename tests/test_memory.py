@@ -29,8 +29,9 @@ def write(folder: Path, **files: object) -> None:
         (folder / f"memory.{name}").write_text(f"{content}\n")
 
 
-def test_no_more_than_the_machine_has() -> None:
-    assert 0 < memory.free_bytes(CPU) <= psutil.virtual_memory().total
+@pytest.mark.parametrize("device", ["cpu", "meta"])  # where the weights of a model on disk are
+def test_no_more_than_the_machine_has(device: str) -> None:
+    assert 0 < memory.free_bytes(torch.device(device)) <= psutil.virtual_memory().total
 
 
 def test_a_control_group_and_those_above_it_limit_it(groups: Path) -> None:

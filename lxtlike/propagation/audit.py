@@ -134,8 +134,9 @@ class Audit:
 
     def compare(self, plain: Tensor, patched: Tensor) -> float:
         """Set and return `forward_deviation` from outputs of the plain and of the patched model, of equal shape."""
-        difference = (plain.detach().double() - patched.detach().double()).abs().max()
-        self.forward_deviation = float(difference / plain.detach().double().abs().max().clamp_min(1e-300))
+        plain, patched = wide(plain.detach()), wide(patched.detach())  # not wider: MPS has no float64
+        tiny = torch.finfo(plain.dtype).tiny
+        self.forward_deviation = float((plain - patched).abs().max() / plain.abs().max().clamp_min(tiny))
         return self.forward_deviation
 
     def rules(self) -> dict[str, dict[str, str]]:
@@ -266,4 +267,4 @@ def _known(node: Any) -> bool:
 
 
 def _number(value: float | Tensor) -> float:
-    return float(value.detach().double().sum()) if isinstance(value, Tensor) else float(value)
+    return float(value.detach().cpu().double().sum()) if isinstance(value, Tensor) else float(value)

@@ -120,12 +120,19 @@ class AccountBook:
     def entries(self, item: int | None = None) -> dict[Entry, float]:
         """Relevance of one batch item, or of the whole batch, by place and account."""
         totals: dict[Entry, float] = defaultdict(float)
-        for entry, values in self._per_item.items():
+        for entry, values in self._read(self._per_item).items():
             totals[entry] += float(values.sum() if item is None else values[item])
         if item is None or self.items == 1:
-            for entry, value in self._shared.items():
+            for entry, value in self._read(self._shared).items():
                 totals[entry] += float(value)
         return dict(totals)
+
+    @staticmethod
+    def _read(written: dict[Entry, Tensor]) -> dict[Entry, Tensor]:
+        """The entries, on the CPU from now on: an accelerator is waited for once, and not for each item."""
+        for entry, values in written.items():
+            written[entry] = values.cpu()
+        return written
 
     def accounts(self, item: int | None = None) -> dict[str, float]:
         """Account -> absorbed relevance of one batch item, or of the whole batch."""
