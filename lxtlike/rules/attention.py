@@ -114,10 +114,20 @@ def fused_uniform(call: Call, *, temperature: float = 1.0) -> Any:
     attending = call.having(**aliases, dropout_p=0.0)
     softened = None if temperature == 1 else partial(_written_out, temperature=_positive(temperature))
     output = attended(attending, softened)
+    if shares == _BOTH and set(tracked) == set(shares):
+        # The kernel is linear in the values, and its scores are a product of queries and keys: what arrives in all is the
+        # values' relevance, too, and the keys' is that of the queries. Two measurements instead of four.
+        call.book.absorb("softmax", output, times(output, 1 - shares["value"]))
+        call.book.absorb("softmax", aliases["key"], times(call.get("key"), -2 * shares["key"]))
+        return output
     call.book.absorb("softmax", output, times(output))
     for name, share in tracked.items():
         call.book.absorb("softmax", aliases[name], times(call.get(name), -share))
     return output
+
+
+_BOTH = {"query": 0.25, "key": 0.25, "value": 0.5}
+"""The shares where all three come from the input, and no bias does."""
 
 
 def _written_out(call: Call, temperature: float) -> Tensor:

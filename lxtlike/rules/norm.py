@@ -47,11 +47,11 @@ class _Norm(torch.autograd.Function):
         scale, weight = ctx.saved_tensors
         g = coefficients[0].reshape(ctx.shape) * scale
         if weight is not None:
-            g = g * weight
-        limit = torch.finfo(ctx.dtype).max / _ROOM
-        g = torch.where(scale < ctx.ceiling, g, g.clamp(-limit, limit))
+            g = g.mul_(weight) if torch.promote_types(g.dtype, weight.dtype) == g.dtype else g * weight
+        limit = torch.full_like(scale, torch.finfo(ctx.dtype).max / _ROOM).masked_fill_(scale < ctx.ceiling, torch.inf)
+        g = g.clamp_(-limit, limit)
         if ctx.dims:
-            g = g - g.mean(ctx.dims, keepdim=True)
+            g = g.sub_(g.mean(ctx.dims, keepdim=True))
         return g.reshape(coefficients[0].shape).to(ctx.dtype), *[None] * 6
 
 

@@ -110,7 +110,8 @@ class _GatedProduct(torch.autograd.Function):
     def backward(ctx: Any, *coefficients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         for_up, for_source = ctx.saved_tensors
         half = coefficients[0] / 2
-        return half * for_source, half * for_up, None, None, None
+        for_source = half * for_source
+        return for_source, half.mul_(for_up), None, None, None
 
 
 def _gate(call: Call) -> tuple[Tensor, Tensor] | None:
