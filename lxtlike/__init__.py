@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lxtlike.errors import AuditError, InputError, LxtlikeError, NumericalError
+from lxtlike.errors import AuditError, ExhaustedError, InputError, LxtlikeError, NumericalError
 from lxtlike.version import __version__
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ __all__ = [
     "AuditError",
     "Composite",
     "Evaluation",
+    "ExhaustedError",
     "Explainer",
     "GenerationAttribution",
     "ImageAttribution",

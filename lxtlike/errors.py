@@ -15,6 +15,10 @@ class NumericalError(LxtlikeError, ArithmeticError):
     """The model's output or the relevance is NaN or infinite (command line: exit code 1)."""
 
 
+class ExhaustedError(LxtlikeError, MemoryError):
+    """Memory ran out, with layers computed again in the backward pass, too (command line: exit code 1)."""
+
+
 class AuditError(LxtlikeError):
     """The audit failed under ``strict`` (command line: exit code 3)."""
 

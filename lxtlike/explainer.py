@@ -49,7 +49,8 @@ class Explainer(Reader):
         task: needed only where the model's class name does not tell it.
         strict: raise `AuditError` when an operation without a rule reached the target.
         checkpointing: whether layers are computed again in the backward pass instead of keeping their activations (less
-            memory, more time, same numbers); None: where the model has gradient checkpointing switched on.
+            memory, more time, same numbers); None: where the model has gradient checkpointing switched on, where memory may
+            not suffice otherwise, and where it ran out.
         name: what results call the model; by default its own name or path.
 
     Raises:

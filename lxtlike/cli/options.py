@@ -91,7 +91,7 @@ Checkpointing = Annotated[
     choice(
         "--checkpointing",
         tuple(CHECKPOINTING),
-        "Compute layers again instead of keeping their activations: less memory, more time. auto: as the model has it.",
+        "Compute layers again instead of keeping their activations: less memory, more time. auto: where memory may not suffice.",
     ),
 ]
 Output = Annotated[

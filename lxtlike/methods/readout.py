@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,7 @@ from lxtlike.methods.lrp import Explained, Read, lrp
 from lxtlike.methods.passes import Scalar
 from lxtlike.methods.path import path_lrp
 from lxtlike.methods.reference import Way
+from lxtlike.methods.room import within_memory
 from lxtlike.methods.views import NO_VIEWS, Views
 
 
@@ -49,10 +51,28 @@ class ReadOut:
         scalars: Sequence[Scalar],
         composite: Composite,
         *,
+        checkpointing: bool | None = None,
+        **options: Any,
+    ) -> list[Explained]:
+        """`lrp`, or `path_lrp`, with their arguments; under both composites, where two are blended.
+
+        Args:
+            checkpointing: None also asks how much memory is left, see `within_memory`.
+        """
+        run = partial(self._explained, model, inputs, read, scalars, composite, **options)
+        return within_memory(model, inputs, checkpointing, lambda again: run(checkpointing=again))
+
+    def _explained(
+        self,
+        model: nn.Module,
+        inputs: Mapping[str, Any],
+        read: Read,
+        scalars: Sequence[Scalar],
+        composite: Composite,
+        *,
         compare: bool = False,
         **options: Any,
     ) -> list[Explained]:
-        """`lrp`, or `path_lrp`, with their arguments; under both composites, where two are blended."""
         options["positions"] = self.positions
         found = []
         for number, rules in enumerate([composite] if self.blend is None else [composite, self.blend]):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lxtlike.composites import Composite
 from lxtlike.propagation.atoms import ModuleRule
 from lxtlike.propagation.mode import RuleMode
+from lxtlike.propagation.surroundings import offloaded
 from lxtlike.rules.norm import ceiling, frozen_norm
 from lxtlike.rules.primitives import wide
 
@@ -32,7 +33,7 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
     for module in model.modules():
         if isinstance(module, nn.RMSNorm) or _epsilon(module) is None:
             continue  # torch's own is one operation already
-        if _is_offloaded(module):
+        if offloaded(module):
             continue  # its weight is not there to be probed
         if module not in _OFFSETS:
             _OFFSETS[module] = _probe(module)
@@ -43,7 +44,7 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
 
 def _rms_norm(module: nn.Module, offset: float) -> ModuleRule:
     def run(mode: RuleMode, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if len(args) != 1 or kwargs or not args[0].requires_grad or _is_offloaded(module):
+        if len(args) != 1 or kwargs or not args[0].requires_grad or offloaded(module):
             return forward(*args, **kwargs)
         x = args[0]
         mode.audit.note("rms_norm", "norm: constant (fast lane)")
@@ -53,11 +54,6 @@ def _rms_norm(module: nn.Module, offset: float) -> ModuleRule:
             return frozen_norm(value, x, scale, weight, ceiling=ceiling(_epsilon(module) or 0.0))
 
     return run
-
-
-def _is_offloaded(module: nn.Module) -> bool:
-    """Whether the weights of a module are only there while its own forward runs (accelerate's offloading)."""
-    return any(parameter.is_meta for parameter in module.parameters())
 
 
 def _scale(module: nn.Module, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ in train mode only and knows nothing of rules, so a layer would be computed agai
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
@@ -18,6 +19,7 @@ from torch.overrides import _get_current_function_mode_stack as function_modes
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from lxtlike.errors import InputError, LxtlikeError
+from lxtlike.propagation.surroundings import offloaded
 from lxtlike.rules.call import tensors
 
 _logger = logging.getLogger(__name__)
@@ -33,7 +35,11 @@ class Here(threading.local):
 
 
 def find(model: nn.Module, asked: bool | None) -> list[nn.Module]:
-    """The layers of a model to compute again.
+    """The layers of a model to compute again: all but the last sqrt(L) of L.
+
+    Those would come first in the backward pass, where the inputs of all others are still held: memory stays within the square
+    root of the model's depth (Chen et al. 2016: 1604.06174) beside one state for each layer. Offloaded layers are
+    among them whatever their place: a graph that keeps them would keep their weights.
 
     Args:
         asked: True for all that can be, False for none, None for those whose checkpointing the model has switched on.
@@ -47,7 +53,9 @@ def find(model: nn.Module, asked: bool | None) -> list[nn.Module]:
             f"{type(model).__name__} has no layers that can be computed again (transformers' GradientCheckpointingLayer): "
             "leave checkpointing off"
         )
-    return layers if asked else [] if asked is False else [m for m in layers if m.gradient_checkpointing]
+    chosen = layers if asked else [] if asked is False else [m for m in layers if m.gradient_checkpointing]
+    first = len(chosen) - math.isqrt(len(chosen))
+    return [*chosen[:first], *(layer for layer in chosen[first:] if offloaded(layer))]
 
 
 def marked(model: nn.Module) -> Iterator[nn.Module]:

@@ -37,6 +37,11 @@ def owned(model: nn.Module) -> Iterator[None]:
             _changed.notify_all()
 
 
+def offloaded(module: nn.Module) -> bool:
+    """Whether weights of a module are there only while its own forward runs (accelerate)."""
+    return any(parameter.is_meta for parameter in module.parameters())
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Parameters without gradient and every module in eval mode, for the time of the block.
