@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lxtlike.errors import InputError
 from lxtlike.text import Encoded, Tokenizer, surfaces, token_ids
+from lxtlike.text.entries import Entries
 
 LONGEST_ANSWER = 30
 """Tokens of the longest answer that is looked for in a context."""
@@ -34,6 +35,10 @@ class Vocabulary:
     tokenizer: Tokenizer
     size: int
 
+    @cached_property
+    def _entries(self) -> Entries:
+        return Entries(self.tokenizer)
+
     def id(self, choice: str | int, logits: Tensor | None = None) -> int:
         """See `Choices`; a text must be exactly one token."""
         if isinstance(choice, int):
@@ -49,7 +54,7 @@ class Vocabulary:
     def name(self, number: int) -> str:
         """See `Choices`."""
         try:
-            return surfaces([number], self.tokenizer)[0]
+            return self._entries.surface(number)
         except (KeyError, IndexError, TypeError, ValueError):  # rows of padding beyond the tokenizer's last entry
             return f"<{number}>"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 
 __version__ = "0.1.0"
@@ -35,4 +36,7 @@ TUNING_SCHEMA = "lxtlike/tuning/1"
 
 def versions() -> dict[str, str]:
     """Library -> version, as results state them."""
-    return {"lxtlike": __version__, **{name: version(name) for name in ("torch", "transformers")}}
+    return {"lxtlike": __version__, **{name: _version(name) for name in ("torch", "transformers")}}
+
+
+_version = cache(version)  # which reads a file and parses it each time: longer than a short explanation takes

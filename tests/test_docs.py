@@ -26,6 +26,7 @@ from lxtlike.rules import RULES
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 AUDIT = ROOT / "docs" / "audit.md"
+BATCH = ROOT / "docs" / "batch.md"
 CHATS = ROOT / "docs" / "chats.md"
 GENERATIONS = ROOT / "docs" / "generations.md"
 IMAGES = ROOT / "docs" / "images.md"
@@ -113,7 +114,7 @@ def test_shows_is_not_blind() -> None:
     ("command", "shown"),
     [
         entry
-        for document in (README, AUDIT, CHATS, EVALUATION, GENERATIONS, IMAGES, OPTIONS, SIMILARITY)
+        for document in (README, AUDIT, BATCH, CHATS, EVALUATION, GENERATIONS, IMAGES, OPTIONS, SIMILARITY)
         for entry in commands(document)
     ],
 )

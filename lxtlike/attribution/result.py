@@ -122,7 +122,7 @@ class Attribution(Saved):
             InputError: an unknown granularity, or a segment that is not within the text.
         """
         if granularity == "token":
-            return replace(self, relevance=self.token_relevance, units=None)
+            return self if self.units is None else replace(self, relevance=self.token_relevance, units=None)
         segments = cut(granularity, self.text, self.tokens, self.parts)
         relevance = self.token_relevance.tolist()
         units = []

@@ -60,7 +60,8 @@ def records(file: BinaryIO, kind: str, name: str, needed: Sequence[str]) -> Iter
         else:
             yield from _table(text, kind, name, needed)
     finally:
-        text.detach()  # what was opened by others is not closed here
+        if not file.closed:
+            text.detach()  # what was opened by others is not closed here
 
 
 def _table(text: io.TextIOWrapper, separator: str, name: str, needed: Sequence[str]) -> Iterator[dict[str, Any]]:

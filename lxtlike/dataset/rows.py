@@ -104,14 +104,14 @@ def stream(file: BinaryIO, kind: str, name: str, columns: Columns) -> Iterator[R
     Args:
         kind: as `lxtlike.dataset.records.kind_of` tells it.
         name: of the file, for messages.
-        columns: what its keys or columns are called; the text's, and those that are called otherwise than usual, must be
-            there, of JSON lines among the first rows.
+        columns: what its keys or columns are called ("": there is none); the text's, and those that are called otherwise
+            than usual, must be there, of JSON lines among the first rows.
 
     Raises:
         InputError: one of them is not, or it is no such file.
     """
     usual = asdict(Columns())
-    needed = [own for name, own in asdict(columns).items() if name == "text" or own != usual[name]]
+    needed = [own for key, own in asdict(columns).items() if own and (key == "text" or own != usual[key])]
     found = records(file, kind, name, needed)
     first = list(islice(found, _LOOKED_AT))
     if kind == JSON and first:

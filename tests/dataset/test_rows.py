@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import lxtlike
 from lxtlike import InputError
-from lxtlike.dataset.rows import Columns, Row, read, taken
+from lxtlike.dataset.rows import Columns, Row, read, stream, taken
 
 
 def test_json_lines_with_all_that_is_known() -> None:
@@ -107,6 +108,20 @@ def test_whatever_a_file_holds_there_is_one_sentence(content: bytes) -> None:
     for name in ("a.jsonl", "a.csv", "a.txt", "a"):
         with suppress(InputError):
             assert read(name, content)
+
+
+def test_a_stream_says_at_once_which_columns_are_missing() -> None:
+    def streamed(kind: str, content: bytes, **columns: str) -> list[Row]:
+        return list(stream(io.BytesIO(content), kind, "a", Columns(**columns)))
+
+    lines = b'{"text": "a", "context": "b"}\n\xff\n{"text": "\xff"}\n'
+    first, second, third = streamed("json", lines, context="")
+    assert (first, second.error) == (Row(0, "a"), "the row is no JSON object")
+    assert third.text == "\udcff"
+    assert streamed("text", b"") == []
+    for kind, content in (("json", lines), (",", b"text,b\n"), ("\t", b"text\n")):
+        with pytest.raises(InputError, match="'a' has no column 'gold': choose one of text"):
+            stream(io.BytesIO(content), kind, "a", Columns(target="gold"))
 
 
 def test_an_id_that_cannot_be_written_is_the_rows_number() -> None:
