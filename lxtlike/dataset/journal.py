@@ -112,6 +112,12 @@ def check(path: Path, head: Mapping[str, Any]) -> None:
         )
 
 
+def check_free(path: Path) -> None:
+    """Raise InputError if a run is still writing a journal."""
+    with path.open("ab") as file:
+        _alone(file, path)
+
+
 def _head(path: Path) -> tuple[Entry | None, int]:
     """The first line of a journal, and where it ends; None and 0 where it is not whole."""
     with path.open("rb") as file:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lxtlike.dataset.explaining import Asking, windows
-from lxtlike.dataset.journal import check, kept, read
+from lxtlike.dataset.journal import check, check_free, kept, read
 from lxtlike.dataset.processes import Processes
 from lxtlike.dataset.records import count, opened
 from lxtlike.dataset.rows import Columns, stream
@@ -57,6 +57,12 @@ class Journals:
         numbered = self._first.parent.glob(f"{escape(self._first.name)}.*")
         others = (path for path in numbered if path.suffix[1:].isdecimal())
         return [path for path in (self._first, *sorted(others)) if path.exists()]
+
+    def begin_anew(self) -> None:
+        """Take away what another run has left; InputError if that is still going on."""
+        for path in self.paths:
+            check_free(path)
+        self.remove()
 
     def remove(self) -> None:
         """Take them away."""
@@ -117,13 +123,16 @@ def explain_file(
         processes: those that share the run; None: this one alone.
 
     Raises:
-        InputError: the source cannot be read, has no such column, or the run that was interrupted was another one.
+        InputError: the source cannot be read or has no such column, it is the output, or the run that was interrupted was
+            another one or is still going on.
         LxtlikeError: rows are missing in the end.
     """
     columns, processes = columns or Columns(), processes or Processes()
     check_output(output)
     if source is None and resume:
         raise InputError("only what is read from a file can be resumed: what stdin held before cannot be known")
+    if source is not None and output.exists() and output.samefile(source):
+        raise InputError(f"{str(output)!r} is the input, too: write the results to another file")
     journals = Journals(output, processes)
     head = _head(explainer, source, asking, columns)
     total = finished = 0
@@ -137,7 +146,7 @@ def explain_file(
         rows = stream(file, kind, str(source or "stdin"), columns)
         found = windows(explainer, rows, asking, wanted, journals.__contains__)
         if processes.main and not resume:
-            journals.remove()
+            journals.begin_anew()
         processes.wait()
         with kept(journals.own, head, resume) as journal:
             journals.look(head)
@@ -149,12 +158,15 @@ def explain_file(
                 finished += len(batch)
                 if progress is not None:
                     progress(finished, expected)
-    processes.wait()
-    return _written(output, journals, head, total) if processes.main else Tally()
+            processes.wait()
+            tally = _written(output, journals, head, total) if processes.main else Tally()
+    if processes.main:
+        journals.remove()
+    return tally
 
 
 def _written(output: Path, journals: Journals, head: Mapping[str, Any], rows: int) -> Tally:
-    """Make the output of what all processes have found, and take the journals away."""
+    """Make the output of what all processes have found."""
     journals.look(head)
     missing = next((row for row in range(rows) if row not in journals), None)
     if missing is not None:
@@ -165,7 +177,6 @@ def _written(output: Path, journals: Journals, head: Mapping[str, Any], rows: in
     for result in journals.results():
         tally.counted(result)
     write_rows(output, journals.results, journals.temporary)
-    journals.remove()
     return tally
 
 

@@ -190,11 +190,13 @@ def test_a_run_that_is_still_going_on_is_left_alone(whole: bytes, run: Callable[
     output = tmp_path / "a.jsonl"
 
     def again(done: int, total: int | None) -> None:
-        if done == 2:
+        for resume in (True, False) if done == 2 else ():
             with pytest.raises(InputError, match="another run is still writing"):
-                run(output, resume=True)
+                run(output, resume=resume)
 
     assert run(output, progress=again) == whole
+    with pytest.raises(InputError, match="is the input, too"):
+        run(tmp_path / "in.jsonl")
 
 
 def test_parquet_has_the_same_rows(whole: bytes, run: Callable[..., bytes], tmp_path: Path) -> None:
