@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lxtlike.errors import ExhaustedError
 from lxtlike.memory import free_bytes
+from lxtlike.propagation.parallel import agreed, shares_weights
 from lxtlike.propagation.recompute import marked
 
 _logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def within_memory(
         ExhaustedError: memory runs out.
     """
     possible = asked is None and any(True for _ in marked(model))
-    if possible and (needed := activation_bytes(model, inputs)) > (free := free_bytes(_device(model))):
+    if possible and (needed := activation_bytes(model, inputs)) > (free := agreed(free_bytes(_device(model)), model)):
         _logger.warning(
             "keeping all activations may take %s and %s are free: layers are computed again in the backward pass.",
             *map(_size, (needed, free)),
@@ -43,8 +44,8 @@ def within_memory(
         if not exhausted(error):
             raise
         reason = str(error).strip().partition("\n")[0]
-    # Out of the exception's reach, whose frames hold what filled the memory.
-    if possible:
+    # Out of the exception's reach, whose frames hold what filled the memory. Other processes would not start again.
+    if possible and not shares_weights(model):
         _logger.warning("memory ran out: once more, with layers computed again in the backward pass.")
         return within_memory(model, inputs, True, run)
     raise ExhaustedError(

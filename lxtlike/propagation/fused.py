@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, MutableMapping
+from copy import copy
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from lxtlike.composites import Composite
 from lxtlike.propagation.atoms import ModuleRule
 from lxtlike.propagation.mode import RuleMode
+from lxtlike.propagation.parallel import is_distributed, shares_weights
 from lxtlike.propagation.surroundings import offloaded
 from lxtlike.rules.norm import ceiling, frozen_norm
 from lxtlike.rules.primitives import wide
@@ -44,7 +46,7 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
 
 def _rms_norm(module: nn.Module, offset: float) -> ModuleRule:
     def run(mode: RuleMode, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if len(args) != 1 or kwargs or not args[0].requires_grad or offloaded(module):
+        if len(args) != 1 or kwargs or not args[0].requires_grad or offloaded(module) or shares_weights(module):
             return forward(*args, **kwargs)
         x = args[0]
         mode.audit.note("rms_norm", "norm: constant (fast lane)")
@@ -76,6 +78,11 @@ def _probe(module: nn.Module) -> float | None:
     if set(parameters) != {"weight"} or parameters["weight"].dim() != 1:
         return None
     weight = parameters["weight"]
+    if is_distributed(weight):
+        # It is whole within a forward of FSDP only. What the module computes can be told of another weight.
+        weight = nn.Parameter(torch.linspace(0.5, 1.5, weight.numel(), dtype=weight.dtype, device=weight.device), False)
+        module = copy(module)
+        module._parameters = {"weight": weight}
     x = torch.linspace(-1.0, 2.0, 2 * weight.numel(), device=weight.device).reshape(2, -1).to(weight.dtype)
     x[1] *= 3
     with torch.no_grad():

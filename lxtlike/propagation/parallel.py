@@ -47,7 +47,7 @@ def is_parallel(model: nn.Module) -> bool:
                     "explained: load the model with FSDP or with device_map='auto'"
                 )
         return True
-    if not any(_is_distributed(parameter) for parameter in model.parameters()):
+    if not shares_weights(model):
         return False
     return all(cls.__name__ != "FSDPModule" for module in model.modules() for cls in type(module).__mro__)
 
@@ -66,7 +66,7 @@ def groups_of(t: Tensor) -> tuple[Group, ...]:
 
     Nodes of the graph remember the answer, so that a forward pass is walked through once.
     """
-    if t.grad_fn is None or _is_distributed(t):
+    if t.grad_fn is None or is_distributed(t):
         return ()
     waiting: list[Any] = [t.grad_fn]
     while waiting:
@@ -119,11 +119,16 @@ def gathered(t: Tensor, groups: tuple[Group, ...], dim: int) -> Tensor:
     return t
 
 
+def shares_weights(model: nn.Module) -> bool:
+    """Whether several processes hold a model together, by FSDP or tensor parallelism, and so must do the same."""
+    return any(is_distributed(parameter) for parameter in model.parameters())
+
+
 def agreed(number: int, model: nn.Module) -> int:
     """The least of what the processes say that share a model, so that all decide alike; of one process, what it says."""
-    mesh: Any = next((p.device_mesh for p in model.parameters() if _is_distributed(p)), None)  # type: ignore[attr-defined]
-    if mesh is None:
+    if not shares_weights(model):
         return number
+    mesh: Any = next(p.device_mesh for p in model.parameters() if is_distributed(p))  # type: ignore[attr-defined]
     least = torch.tensor(number, device=mesh.device_type)
     for dim in range(mesh.ndim):
         dist.all_reduce(least, dist.ReduceOp.MIN, mesh.get_group(dim))
@@ -132,11 +137,11 @@ def agreed(number: int, model: nn.Module) -> int:
 
 def whole(t: Tensor) -> Tensor:
     """All of a DTensor, as a plain tensor; a plain one as it is."""
-    if _is_distributed(t):
+    if is_distributed(t):
         t = t.full_tensor()  # type: ignore[attr-defined]
     return t
 
 
-def _is_distributed(t: Tensor) -> bool:
+def is_distributed(t: Tensor) -> bool:
     """Whether this is a DTensor."""
     return hasattr(t, "full_tensor")
