@@ -3,14 +3,17 @@
 python scripts/measure_generation.py [--outputs N ...] [--vocabulary V ...] [--prompt N] [--width N] [--layers N]
 
 A random Llama explains N words behind a prompt, in a process of its own for each line. CPU time of one core, the forward
-pass's as the median of some before and some behind; memory is what the process held at most, beyond what it held before.
-Memory is read as Linux counts it.
+pass's as the median of some between the outputs; memory is what the process held at most, beyond what it held before, as
+Linux counts it and with freed blocks given back at once (`MALLOC_MMAP_THRESHOLD_`). The goal is a forward pass, and 1.1 of one
+for each output. Beside it stands, for some of the outputs, what they cost without sharing anything (`explain` in a loop), and
+what torch needs for their plain gradients: one forward pass that all share, and a backward pass for each.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import random
 import statistics
 import sys
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--layers", type=int, default=8)
     options = parser.parse_args()
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)  # of the processes that measure
     for vocabulary in options.vocabulary:
         for outputs in options.outputs:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -52,18 +56,35 @@ def measured(vocabulary: int, outputs: int, prompt: int, width: int, layers: int
     drawn = random.Random(0).choices(range(vocabulary), k=prompt + outputs)
     words = [f"w{number}" for number in drawn]
     text, completion = " ".join(words[:prompt]), " ".join(words[prompt:])
+    model = explainer.model
     explainer.generate("w1", completion="w2")  # the first explanation also runs the plain model
-    forward = [spent(lambda: plain(explainer.model, drawn)) for _ in range(5)]
+    forward = [spent(lambda: plain(model, drawn))]
+
+    def between(done: int, _: int) -> None:
+        if done % -(-outputs // 12) == 0:
+            forward.append(spent(lambda: plain(model, drawn)))
+
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     held = peak()
-    every = spent(lambda: explainer.generate(text, completion=completion, objective="logprob"))
-    held = peak() - held
-    once = statistics.median(forward + [spent(lambda: plain(explainer.model, drawn)) for _ in range(5)])
-    size = sum(parameter.numel() for parameter in explainer.model.parameters()) / 1e6
+    every = spent(lambda: explainer.generate(text, completion=completion, objective="logprob", progress=between))
+    held, every, once = peak() - held, every - sum(forward[1:]), statistics.median(forward)
+    some = range(prompt, prompt + outputs, -(-outputs // 4))
+    loop = spent(lambda: [explainer.explain(" ".join(words[:n]), words[n], objective="logprob") for n in some])
+    size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     return (
-        f"{size:.0f}M parameters, vocabulary {vocabulary}, {prompt} + {outputs} tokens: forward {once:.2f} s, "
-        f"{every / outputs / once:.2f} x forward for each output, {held:.0f} MiB"
+        f"{size:.0f}M parameters, vocabulary {vocabulary}, {prompt} + {outputs} tokens: forward {once:.2f} s; "
+        f"1 + {(every / once - 1) / outputs:.2f} x forward for each output, {held:.0f} MiB; "
+        f"a loop {loop / len(some) / once:.2f}, plain gradients {gradients(model, drawn, some) / once:.2f}"
     )
+
+
+def gradients(model: Any, ids: list[int], places: range) -> float:
+    """CPU seconds of a backward pass for the plain gradient of one output, their shared forward pass left out."""
+    model.requires_grad_(False)
+    x = model.get_input_embeddings()(torch.tensor([ids])).requires_grad_()
+    logits = model(inputs_embeds=x, use_cache=False, logits_to_keep=torch.tensor([n - 1 for n in places])).logits[0]
+    chosen = [row.log_softmax(-1)[ids[n]] for row, n in zip(logits, places, strict=True)]
+    return spent(lambda: [torch.autograd.grad(one, x, retain_graph=True) for one in chosen]) / len(places)
 
 
 def llama(vocabulary: int, width: int, layers: int) -> Any:
