@@ -69,7 +69,7 @@ def measured(name: str, length: int, way: str, width: int, layers: int) -> str:
     explainer = Explainer(model(name, length, width, layers), numbers(WORDS), **made)
     ids = random.Random(0).choices(range(WORDS), k=length)
     text = " ".join(f"w{number}" for number in ids)
-    explainer.explain("w1 w2 w3", **asked)  # the first explanation also runs the plain model
+    explainer.explain("w1 w2 w3 w4 w5 w6 w7 w8", **asked)  # the first explanation also runs the plain model
 
     def forward() -> None:
         inputs: dict[str, Any] = {} if name == "bert" else {"logits_to_keep": 1, "use_cache": False}

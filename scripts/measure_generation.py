@@ -4,16 +4,15 @@ python scripts/measure_generation.py [--outputs N ...] [--vocabulary V ...] [--p
 
 A random Llama explains N words behind a prompt, in a process of its own for each line. CPU time of one core, the forward
 pass's as the median of some between the outputs; memory is what the process held at most, beyond what it held before, as
-Linux counts it and with freed blocks given back at once (`MALLOC_MMAP_THRESHOLD_`). The goal is a forward pass, and 1.1 of one
-for each output. Beside it stands, for some of the outputs, what they cost without sharing anything (`explain` in a loop), and
-what torch needs for their plain gradients: one forward pass that all share, and a backward pass for each.
+Linux counts it. The goal is a forward pass, and 1.1 of one for each output. Beside it stands, for some of the outputs, what
+they cost without sharing anything (`explain` in a loop), and what torch needs for their plain gradients: one forward pass that
+all share, and a backward pass for each.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import random
 import statistics
 import sys
@@ -41,7 +40,6 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--layers", type=int, default=8)
     options = parser.parse_args()
-    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)  # of the processes that measure
     for vocabulary in options.vocabulary:
         for outputs in options.outputs:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -57,7 +55,7 @@ def measured(vocabulary: int, outputs: int, prompt: int, width: int, layers: int
     words = [f"w{number}" for number in drawn]
     text, completion = " ".join(words[:prompt]), " ".join(words[prompt:])
     model = explainer.model
-    explainer.generate("w1", completion="w2")  # the first explanation also runs the plain model
+    explainer.generate("w1 w2 w3 w4 w5 w6 w7 w8", completion="w9")  # the first explanation also runs the plain model
     forward = [spent(lambda: plain(model, drawn))]
 
     def between(done: int, _: int) -> None:

@@ -1,7 +1,7 @@
 """Fused attention on long texts: coefficients are computed again, some queries at a time.
 
 Attention that is written out, and masks that the kernel turns into numbers to add, are tensors of queries times keys. Here
-neither is kept, and none is larger than `ENTRIES`, so that memory grows with the text, not with its square. Keys that a mask
+neither is kept, and none is made whole, so that memory grows with the text, not with its square. Keys that a mask
 hides from all queries of a block (a sliding window's) are left out.
 """
 
@@ -18,6 +18,9 @@ from lxtlike.rules.primitives import substitute, wide
 
 ENTRIES = 2**22
 """Pairs of query and key, times heads and items where each has its own: so many at a time (16 MiB in float32)."""
+
+_WIDER = 16
+"""Times as many on an accelerator, which such blocks would not fill."""
 
 _NAMES = "query", "key", "value"
 
@@ -44,9 +47,10 @@ def attended(call: Call, derivative: Attend | None = None) -> Tensor:
     masked = isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape[-2:] == shape
     made = query.shape[:-2] + shape if derivative is not None else mask.shape if masked else torch.Size((0,))
     entries = made.numel()
-    if entries <= ENTRIES or (isinstance(mask, Tensor) and mask.requires_grad):
+    most = ENTRIES * (1 if query.device.type == "cpu" else _WIDER)
+    if entries <= most or (isinstance(mask, Tensor) and mask.requires_grad):
         return call.run() if derivative is None else substitute(call.quietly(), derivative(call))
-    size = max(1, ENTRIES * query.shape[-2] // entries)
+    size = max(1, most * query.shape[-2] // entries)
     bare = call.having(query=None, key=None, value=None, attn_mask=None)
     output: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
         query, key, value, mask, bare, derivative or Call.run, size, masked
