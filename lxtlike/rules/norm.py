@@ -93,8 +93,13 @@ def constant_scale(call: Call) -> Any:
 
 
 def _layer_norm(call: Call) -> Tensor:
-    x, weight = call.get("input"), call.get("weight")
-    return _centred(call, x.shape, _last(call), weight, call.get("eps", 1e-5))
+    x, weight, bias = (call.get(name) for name in ("input", "weight", "bias"))
+    dims, eps = _last(call), call.get("eps", 1e-5)
+    if type(x) is not Tensor or wide(x) is not x:
+        return _centred(call, x.shape, dims, weight, eps)
+    with torch.no_grad():  # the kernel of `F.layer_norm`, which hands out the statistic too
+        value, _, scale = torch.native_layer_norm(x, x.shape[dims[0] :], weight, bias, eps)
+    return frozen_norm(value, x, scale, weight, dims, x.shape, ceiling(eps))
 
 
 def _group_norm(call: Call) -> Tensor:
