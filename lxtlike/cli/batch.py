@@ -121,16 +121,16 @@ def _streamed(
 ) -> Tally:
     """Write each result to stdout as soon as those before it are there."""
     from lxtlike.dataset.explaining import in_order
-    from lxtlike.dataset.records import opened
+    from lxtlike.dataset.records import count, opened
     from lxtlike.dataset.rows import stream
     from lxtlike.dataset.writing import Tally, line
 
-    tally = Tally()
+    tally, total = Tally(), count(path) if tell is not None and path is not None else None
     with opened(path) as (text, kind):
         for row in in_order(explainer, stream(text, kind, str(path or "stdin"), columns), asking):
             output.write(line(tally.counted(row.to_dict())), None)
             if tell is not None:
-                tell(tally.rows, None)
+                tell(tally.rows, total)
     sys.stdout.flush()
     return tally
 
