@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lxtlike.propagation.recompute import marked
-from lxtlike.propagation.surroundings import forwarded
+from lxtlike.propagation.surroundings import forwarded, watched
 from lxtlike.rules.call import tensors, transform
 from lxtlike.rules.primitives import wide
 
@@ -172,7 +172,7 @@ def queried(model: nn.Module, positions: Sequence[int] | None) -> Iterator[Queri
         positions: of the tokens whose output is read, in ascending order; None leaves the model as it is.
     """
     layer = None if positions is None else next(reversed(list(marked(model))), None)
-    if layer is not None and (_right.get(layer) is False or any(map(_watched, layer.modules()))):
+    if layer is not None and (_right.get(layer) is False or watched(layer)):
         layer = None
     state, owner = Queried(layer, list(positions or ())), threading.get_ident()
     if layer is None:
@@ -180,7 +180,3 @@ def queried(model: nn.Module, positions: Sequence[int] | None) -> Iterator[Queri
         return
     with forwarded(layer, state.run, lambda: threading.get_ident() == owner):
         yield state
-
-
-def _watched(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or hasattr(module, "_hf_hook"))

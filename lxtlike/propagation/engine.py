@@ -95,7 +95,7 @@ def propagate(
         replaced: dict[nn.Module, ModuleRule] = dict(fused.find(model, table)) if fast else {}
         replaced.update(atoms.find(model, table))
         runs: list[tuple[nn.Module, Callable[..., Any]]] = [
-            *((layer, functools.partial(recompute.run, here, alive)) for layer in layers),
+            *((layer, functools.partial(recompute.run, layer, here, alive)) for layer in layers),
             *((module, functools.partial(_within, here, rule, mode)) for module, rule in replaced.items()),
             *((layer, functools.partial(_layer, here, mode, name)) for name, layer in apart.items()),
             (model, functools.partial(_root, model, here, mode, audit)),

@@ -19,7 +19,7 @@ from torch.overrides import _get_current_function_mode_stack as function_modes
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from lxtlike.errors import InputError, LxtlikeError
-from lxtlike.propagation.surroundings import offloaded
+from lxtlike.propagation.surroundings import offloaded, watched
 from lxtlike.rules.call import tensors
 
 _logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def marked(model: nn.Module) -> Iterator[nn.Module]:
             yield from marked(child)
 
 
-def run(here: Here, alive: list[bool], forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def run(layer: nn.Module, here: Here, alive: list[bool], forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A layer's forward, computed again in the backward pass where it is on the relevance path."""
     tracked = any(t.requires_grad for t in tensors(args, kwargs))
     if not (here.depth and tracked and torch.is_grad_enabled()):
@@ -83,9 +83,9 @@ def run(here: Here, alive: list[bool], forward: Callable[..., Any], *args: Any, 
     def again(*values: Any) -> Any:
         return forward(*values[: len(args)], **dict(zip(names, values[len(args) :], strict=True)))
 
-    # To its end, so that whoever loads weights before a forward (accelerate) frees them after it. All are given by
-    # position, where torch finds out whether one was changed in place since.
-    with set_checkpoint_early_stop(False):
+    # To its end if hooks wait for it: who loads weights before a forward (accelerate) frees them after it. All are given
+    # by position, where torch finds out whether one was changed in place since.
+    with set_checkpoint_early_stop(not watched(layer)):
         return checkpoint(
             again,
             *args,

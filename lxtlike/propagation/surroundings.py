@@ -42,6 +42,11 @@ def offloaded(module: nn.Module) -> bool:
     return any(parameter.is_meta for parameter in module.parameters())
 
 
+def watched(module: nn.Module) -> bool:
+    """Whether somebody's hooks (accelerate's among them) wait for the forward of a module, or of one inside it."""
+    return any(m._forward_hooks or m._forward_pre_hooks or hasattr(m, "_hf_hook") for m in module.modules())
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Parameters without gradient and every module in eval mode, for the time of the block.
