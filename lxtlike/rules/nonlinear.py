@@ -6,6 +6,7 @@ closed form where there is one: dividing by ``x + 1e-10`` is 0/0 at x = 0 in hal
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -60,15 +61,14 @@ def gelu_ratio(call: Call) -> Tensor:
     """GELU: Phi(x); its tanh form: (1 + tanh u) / 2."""
     if call.get("approximate", "none") == "tanh":
         return tanh_gelu_ratio(call)
-    phi: Tensor = 0.5 * torch.special.erfc(wide(_x(call)) * -(0.5**0.5))
-    return phi
+    return (wide(_x(call)) * -(0.5**0.5)).erfc_().mul_(0.5)
 
 
 def tanh_gelu_ratio(call: Call) -> Tensor:
     """tanh-GELU: (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), in float32 (x^3 overflows float16)."""
     x = wide(_x(call))
-    # (1 + tanh u) / 2 = sigmoid(2u), which does not cancel for u << 0.
-    return torch.sigmoid(1.5957691216057308 * (x + 0.044715 * x**3))
+    # (1 + tanh u) / 2 = sigmoid(2u), which does not cancel for u << 0; all in one tensor.
+    return x.square().mul_(0.044715).add_(1).mul_(x).mul_(2 * (2 / math.pi) ** 0.5).sigmoid_()
 
 
 def relu_ratio(call: Call) -> Tensor:

@@ -40,6 +40,8 @@ class _Norm(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(scale, weight)
         ctx.dims, ctx.shape, ctx.dtype, ctx.ceiling = dims, shape, x.dtype, ceiling
+        # Asking an accelerator would mean to wait for it.
+        ctx.holds = scale.device.type != "cpu" or bool((scale >= ceiling).any())
         return value[0]
 
     @staticmethod
@@ -48,8 +50,10 @@ class _Norm(torch.autograd.Function):
         g = coefficients[0].reshape(ctx.shape) * scale
         if weight is not None:
             g = g.mul_(weight) if torch.promote_types(g.dtype, weight.dtype) == g.dtype else g * weight
-        limit = torch.full_like(scale, torch.finfo(ctx.dtype).max / _ROOM).masked_fill_(scale < ctx.ceiling, torch.inf)
-        g = g.clamp_(-limit, limit)
+        if ctx.holds:
+            limit = torch.full_like(scale, torch.finfo(ctx.dtype).max / _ROOM)
+            limit = limit.masked_fill_(scale < ctx.ceiling, torch.inf)
+            g = g.clamp_(-limit, limit)
         if ctx.dims:
             g = g.sub_(g.mean(ctx.dims, keepdim=True))
         return g.reshape(coefficients[0].shape).to(ctx.dtype), *[None] * 6
