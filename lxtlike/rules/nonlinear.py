@@ -61,7 +61,8 @@ def gelu_ratio(call: Call) -> Tensor:
     """GELU: Phi(x); its tanh form: (1 + tanh u) / 2."""
     if call.get("approximate", "none") == "tanh":
         return tanh_gelu_ratio(call)
-    return (wide(_x(call)) * -(0.5**0.5)).erfc_().mul_(0.5)
+    phi: Tensor = (wide(_x(call)) * -(0.5**0.5)).erfc_().mul_(0.5)
+    return phi
 
 
 def tanh_gelu_ratio(call: Call) -> Tensor:
