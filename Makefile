@@ -10,10 +10,10 @@ demo: .venv/installed
 	$(BIN)/lxtlike demo --output build/demo.html
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-oldest: .venv-oldest/installed
-	.venv-oldest/bin/python -m pytest
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -23,6 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import torch
+
 import lxtlike.dataset.keeping  # noqa: F401
 from lxtlike.cli import main as command_line
 from lxtlike.loading import load
@@ -106,6 +108,7 @@ def forked(words: Sequence[str], processes: int) -> list[int]:
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
             os.environ |= {f"{scope}RANK": str(number) for scope in ("", "LOCAL_")}
             os.environ |= {f"{scope}WORLD_SIZE": str(processes) for scope in ("", "LOCAL_")}
+        torch.set_num_threads(1)  # several would add up in another order than one
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stderr.fileno())
         os._exit(command_line(words))

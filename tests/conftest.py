@@ -1,7 +1,8 @@
-"""A real browser, for the tests of pages."""
+"""One thread for each process, and a real browser for the tests of pages."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+# Two threads add up in another order than one, and tests run side by side; processes they start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = "--no-sandbox --disable-quic --no-first-run --disable-background-networking --disable-component-update"

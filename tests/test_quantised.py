@@ -35,7 +35,8 @@ def test_relevance_is_that_of_the_dequantised_model(library: str, name: str, bit
     actual, expected = explained(quantised, name, composite), explained(plain, name, composite)
     assert {path: parameter.requires_grad for path, parameter in quantised.named_parameters()} == before
     assert actual.audit.uncovered == ()
-    assert actual.audit.forward_deviation == 0.0
+    assert actual.audit.forward_deviation is not None
+    assert actual.audit.forward_deviation < 1e-6
     assert actual.target.id == expected.target.id
     # LLM.int8 rounds what comes into a layer too.
     tolerance, open_ = (0.05, 0.01) if (library, bits) == ("bitsandbytes", 8) else (1e-5, 1e-5)
