@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +248,7 @@ def header(text: str, size: int | None = None) -> bytes:
         header("{", size=0),
         header("[]"),
     ],
-    ids=lambda content: f"{content[8:40]!r}",
+    ids=map(str, count()),  # the bytes have another order in every process
 )
 def test_lying_safetensors(content: bytes, tmp_path: Path) -> None:
     assert judged(tmp_path / "a", content) is None
