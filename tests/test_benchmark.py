@@ -49,10 +49,10 @@ def test_everything_that_lxtlike_is_measured_by_runs(monkeypatch: pytest.MonkeyP
 def test_what_takes_many_passes_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_runner, "LONG", 0.0)
     subject = made(reduced(Case("BERT-base", 8, {})), "cpu", "float32")
-    times = iter([1.0, 9.0, 1.0, 7.0, 1.0, 2.0, 1.0, 2.0])
+    times = iter([1.0, 9.0, 1.0, 8.5, 1.0, 7.0, 1.0, 2.0, 1.0, 2.0])  # the first of each under the profiler
     monkeypatch.setitem(benchmark_runner.CLOCKS, "cpu", lambda run: run() or next(times))
     found = [benchmark_runner.numbers(subject, lambda _: lambda: None, 2, "cpu") for _ in range(2)]
-    assert [row["seconds"] for row in found] == [[9.0], [2.0, 2.0]]
+    assert [row["seconds"] for row in found] == [[8.5], [2.0, 2.0]]
 
 
 def test_memory_is_counted_and_not_sampled() -> None:
