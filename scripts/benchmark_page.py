@@ -18,8 +18,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 Raw = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-COMMAND = """python scripts/benchmark.py -o build/benchmark-{device}.json --page docs/performance.md{more} \\
-    --peer lxt=PEERS/bin/python --peer captum=PEERS/bin/python --peer autolrp=PEERS/bin/python --peer inseq=INSEQ/bin/python"""
+COMMAND = "python scripts/benchmark.py -o build/benchmark-{device}.json --page docs/performance.md{more}"
+PEERS_OF_ALL = ("lxt", "captum", "autolrp", "inseq")
 
 MEANINGS = {
     ("lxtlike", "explain"): "`Explainer.explain(text)`: tokens, relevance, ledger and audit, under AttnLRP",
@@ -110,7 +110,7 @@ def page(raws: Sequence[Raw]) -> str:
         for case in CASES["cuda"]:
             shapes.setdefault(case.shape, []).append(case.name.removeprefix(f"{case.shape}, ").removesuffix(" tokens"))
         named = "; ".join(f"{shape} at {', '.join(lengths)} tokens" for shape, lengths in shapes.items())
-        parts.append(NO_GPU.format(cases=named, command=COMMAND.format(device="cuda", more=" --device cuda")))
+        parts.append(NO_GPU.format(cases=named, command=_command("cuda", " --device cuda", PEERS_OF_ALL)))
     links = [f"- [{what}]({name})" for name, what in PAGES.items() if (DOCS / name).exists()]
     parts += ["## More\n", *links, ""]
     return "\n".join(parts)
@@ -124,8 +124,15 @@ def _facts(raw: Raw, more: str) -> dict[str, str]:
     ]
     peers = f"; {'; '.join(versions)}" if versions else ""
     machine = f"{ours['processor']}; torch {ours['torch']}, transformers {ours['transformers']}{peers}"
-    command = COMMAND.format(device=raw["device"], more=more)
+    ran = [tool for tool in raw["environments"] if tool != "lxtlike"]
+    command = _command(raw["device"], f"{more} --rounds {raw['rounds']}", ran)
     return {"rounds": str(raw["rounds"]), "dtype": raw["dtype"], "machine": machine, "command": command}
+
+
+def _command(device: str, more: str, peers: Sequence[str]) -> str:
+    """The command line of a run with these peers."""
+    named = [f"--peer {peer}={'INSEQ' if peer == 'inseq' else 'PEERS'}/bin/python" for peer in peers]
+    return " \\\n    ".join([COMMAND.format(device=device, more=more), *([" ".join(named)] if named else [])])
 
 
 def _others(raw: Raw) -> list[tuple[str, Mapping[str, str]]]:

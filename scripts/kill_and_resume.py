@@ -95,7 +95,7 @@ def drawn(count: int, seed: int) -> list[dict[str, object]]:
 
 
 def forked(words: Sequence[str], processes: int) -> list[int]:
-    """Start a command line in one process, or in several as `accelerate launch --cpu` does; their ids."""
+    """Start a command line in one process, or in several as torchrun does; their ids."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -52,6 +51,7 @@ class ReadOut:
         composite: Composite,
         *,
         checkpointing: bool | None = None,
+        compare: bool = False,
         **options: Any,
     ) -> list[Explained]:
         """`lrp`, or `path_lrp`, with their arguments; under both composites, where two are blended.
@@ -59,29 +59,19 @@ class ReadOut:
         Args:
             checkpointing: None also asks how much memory is left, see `within_memory`.
         """
-        run = partial(self._explained, model, inputs, read, scalars, composite, **options)
-        return within_memory(model, inputs, checkpointing, lambda again: run(checkpointing=again))
 
-    def _explained(
-        self,
-        model: nn.Module,
-        inputs: Mapping[str, Any],
-        read: Read,
-        scalars: Sequence[Scalar],
-        composite: Composite,
-        *,
-        compare: bool = False,
-        **options: Any,
-    ) -> list[Explained]:
-        options["positions"] = self.positions
-        found = []
-        for number, rules in enumerate([composite] if self.blend is None else [composite, self.blend]):
-            options["compare"] = compare and not number
-            if self.way is None:
-                found.append(lrp(model, inputs, read, scalars, rules, views=self.views, **options))
-            else:
-                found.append(path_lrp(model, inputs, read, scalars, rules, way=self.way, **options))
-        return found[0] if self.blend is None else [blended(runs) for runs in zip(*found, strict=True)]
+        def run(again: bool | None) -> list[Explained]:
+            options.update(positions=self.positions, checkpointing=again)
+            found = []
+            for number, rules in enumerate([composite] if self.blend is None else [composite, self.blend]):
+                options["compare"] = compare and not number
+                if self.way is None:
+                    found.append(lrp(model, inputs, read, scalars, rules, views=self.views, **options))
+                else:
+                    found.append(path_lrp(model, inputs, read, scalars, rules, way=self.way, **options))
+            return found[0] if self.blend is None else [blended(runs) for runs in zip(*found, strict=True)]
+
+        return within_memory(model, inputs, checkpointing, run)
 
     def stated(self, explained: Explained, item: int) -> Mapping[str, Any]:
         """What the result of one item states of it, as fields of its target."""

@@ -18,7 +18,7 @@ def streamed_model(
     """A model whose weights are used from their files, and what transformers says of its loading.
 
     transformers gives the weights their names, joins those of experts and casts them, which stored tensors take note of.
-    Its layers are marked for gradient checkpointing, so that an explanation keeps their inputs only.
+    Its layers are marked for gradient checkpointing, so that an explanation keeps no more of most of them than their inputs.
 
     Args:
         auto: the auto class of its task.
