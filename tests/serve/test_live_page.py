@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import tiny_models
+from browsing import choose
 
 from lxtlike import Explainer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 TEXT = "the box holds a red ball and the bag holds a blue hat . the hat is"
 Opened = Callable[..., "Page"]
@@ -101,7 +102,7 @@ def test_a_class(opened: Opened, classifier: Explainer) -> None:
     headline(page, "Label", "negative")
     # How the report is shown stays from one to the next, and the page takes its theme.
     report = page.frame_locator("#report")
-    report.locator("input[value=word]").check(force=True)
+    choose(report, "word")
     report.locator("select[name=theme]").select_option("light")
     assert page.locator("html").get_attribute("data-theme") == "light"
     page.locator(".choice", has_text="positive").click()
@@ -112,17 +113,36 @@ def test_a_class(opened: Opened, classifier: Explainer) -> None:
 
 def test_a_chat(opened: Opened, chatting: Explainer) -> None:
     page = opened(chatting)
-    page.locator("input[value=chat]").check(force=True)
+    choose(page, "chat")
     page.fill("#system", "the box")
     page.fill("#text", "holds a red ball")
     page.click("text=Predict and explain")
     report = page.frame_locator("#report")
-    report.locator("input[value=message]").check(force=True)
+    choose(report, "message")
     assert report.locator("[data-p='system']").count() == 1
-    page.locator("input[value=text][name=kind]").check(force=True)
+    choose(page, "text")
     assert page.locator("#system").is_hidden()
     page.click("text=Predict and explain")
     report.locator("input[value=message]").wait_for(state="detached")
+
+
+def test_nothing_is_shown_before_it_works(opened: Opened, chatting: Explainer) -> None:
+    page = opened(chatting)
+    held: list[Route] = []
+    page.route("**/api/model", lambda route: held.append(route))
+    with page.expect_request("**/api/model"):
+        page.reload()
+    assert page.locator("main").is_hidden()
+    held[0].continue_()
+    choose(page, "chat")
+    assert page.locator("#system").is_visible()
+
+
+def test_one_can_type_at_once(opened: Opened, explainer: Explainer) -> None:
+    page = opened(explainer)
+    page.locator("#text:focus").wait_for()
+    page.keyboard.type("the box")
+    assert page.locator("#text").input_value() == "the box"
 
 
 def test_a_question(opened: Opened) -> None:

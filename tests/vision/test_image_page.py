@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from browsing import choose
 from PIL import Image
 
 from lxtlike import ImageAttribution, InputError
@@ -72,7 +73,7 @@ def test_the_page_in_a_browser(signs: ImageAttribution, opened: Callable[..., Pa
     box = page.locator("#map").bounding_box() or {}
     page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
     assert page.locator("#now").inner_text() == "pixel 8, 24 -1.000"
-    page.locator("input[value=patch]").check(force=True)
+    choose(page, "patch")
     page.locator("#map").focus()
     for key in ("ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
@@ -90,7 +91,7 @@ def test_the_views_of_the_page(signs: ImageAttribution, opened: Callable[..., Pa
     page = opened(signs.to_html())
     assert page.locator("#under").is_visible()
     assert not page.locator("#plain").is_visible()
-    page.locator("input[value='side by side']").check(force=True)
+    choose(page, "side by side")
     assert not page.locator("#under").is_visible()
     assert page.locator("#plain").is_visible()
     page.locator("select[name=palette]").select_option("orange / purple")

@@ -179,3 +179,7 @@ frame.onload = () => {
     theme();
   });
 };
+
+// Nothing is shown before it works: what is typed or clicked earlier would be lost.
+document.querySelector("main").hidden = false;
+$("text").focus();

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import FrameLocator, Locator, Page
 
 Opened = Callable[..., "Page"]
 
 
-def choose(page: Page, value: str) -> None:
-    """Choose by keyboard, as the circles of the radio buttons are not shown."""
-    page.locator(f"input[value={value}]").check(force=True)
+def choose(page: Page | FrameLocator, value: str) -> None:
+    """Click the words of a radio button, whose circle is not shown, as soon as they are."""
+    page.locator(f"label:has(input[type=radio][value='{value}'])").click()
 
 
 def ratios(page: Page, tag: str = "") -> dict[str, float]:
