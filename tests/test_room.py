@@ -131,3 +131,16 @@ def test_the_estimate_is_generous_and_not_absurd(attention: str) -> None:
         explainer.explain(" ".join([TEXT] * 7))
     total = sum(size for at, size in kept.items() if at not in weights)
     assert 0.8 * total < room.activation_bytes(model, {"input_ids": ids}) < 8 * total
+
+
+def test_where_layers_differ_the_estimate_takes_the_largest() -> None:
+    model, inputs = tiny_models.model("causal-lm"), {"input_ids": torch.ones(1, 28, dtype=torch.long)}
+    if not hasattr(model.config, "per_layer_config"):
+        pytest.skip("this transformers has no configs of single layers")
+    model.set_attn_implementation("eager")
+    heads = model.config.num_attention_heads
+    model.config.num_attention_heads = 2 * heads
+    needed = room.activation_bytes(model, inputs)
+    model.config.num_attention_heads = heads
+    model.config.per_layer_config = {0: {"num_attention_heads": 2 * heads}}
+    assert room.activation_bytes(model, inputs) == needed

@@ -70,13 +70,19 @@ def activation_bytes(model: nn.Module, inputs: Mapping[str, Any]) -> int:
     config = model.config.get_text_config()  # type: ignore[operator, union-attr]
     (texts, length), width = inputs["input_ids"].shape, _bytes_of(model)
     layers = list(marked(model))
-    used = int(getattr(config, "num_experts_per_tok", None) or 1)
+    used = _largest(config, "num_experts_per_tok")
     shapes = [parameter.shape for layer in layers for parameter in layer.parameters()]
     numbers = sum((used if len(shape) == 3 else 1) * sum(shape[-2:]) for shape in shapes if len(shape) > 1)
-    heads = int(getattr(config, "num_attention_heads", None) or 1)
+    heads = _largest(config, "num_attention_heads")
     fused = getattr(config, "_attn_implementation", None) != "eager"
     attention = 0 if fused else 3 * heads * length * len(layers)
     return int(texts * length * (numbers + attention) * width)
+
+
+def _largest(config: Any, name: str) -> int:
+    """A number of a config, 1 if it has none; the largest where transformers has a config for each layer."""
+    configs = config.per_layer_config if getattr(config, "is_heterogeneous", False) else [config]
+    return max(int(getattr(each, name, None) or 1) for each in configs)
 
 
 def _bytes_of(model: nn.Module) -> int:
