@@ -83,6 +83,11 @@ class Other:
     function: Baseline
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def readout(self, setting: Setting, views: Views = NO_VIEWS, positions: bool = False) -> None:
+        """Nothing is read besides the relevance of the tokens; InputError if more is asked for."""
+        if any(views) or positions:
+            raise InputError(f"layers, heads and positions are read by LRP, not by {self.name}: leave them out")
+
     def scores(self, case: Case) -> Scores:
         """The relevance of a case's tokens.
 

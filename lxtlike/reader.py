@@ -94,13 +94,23 @@ class Reader(Setting):
         """
         return self.method(method).scores(case)
 
-    def prepared(self, text: str, asked: Asked, context: str | None = None) -> Question:
+    def prepared(
+        self,
+        text: str | list[Message],
+        asked: Asked,
+        context: str | None = None,
+        *,
+        chat: bool | Mapping[str, Any] = False,
+    ) -> Question:
         """A text ready for the model, as far as that can be said before it has run.
+
+        Args:
+            chat: as for `Explainer.explain`.
 
         Raises:
             InputError: whatever is wrong with the text or with what is asked of it.
         """
-        encoded = self._encode(text, False, None, context)
+        encoded = self._encode(text, chat, None, context)
         check_length(encoded, self.model, self.tokenizer)
         if asked.spans(self._is_long):
             return Question(encoded, asked, False)
@@ -140,8 +150,7 @@ class Reader(Setting):
                 readout.check(len(encoded.sequences))
             reader = self if method.composite is self.composite else self.under(method.composite)
             return reader._explain(batch, asked, readout, batch_size, strict, mixes)
-        if any(views) or positions:
-            raise InputError(f"layers, heads and positions are read by LRP, not by {method.name}: leave them out")
+        method.readout(self, views, positions)
         return [explained_case(self._case(*one), method) for one in zip(batch, asked, strict=True)]
 
     def _explain(

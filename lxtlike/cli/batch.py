@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _INPUT = "JSON lines, CSV, TSV, Parquet, or a text on each line of a .txt; - reads JSON lines from stdin."
 _OUTPUT = "Write there (.jsonl or .parquet) when all is done, instead of line by line to stdout."
+_CHAT = "A text is a list of messages, as such or spelt in JSON, or one user turn, for the chat template."
 _TARGET = "What is explained of rows that have no target: a token's text or a label; else what the model puts first."
 _CONTRAST = "Explain target minus this one where a row has no contrast; mean: minus all."
 _TOKENS = "How many tokens are explained at once at most, padding included."
@@ -31,6 +32,7 @@ _RESUME = "Go on with what an interrupted run with these options kept beside -o 
 
 def command(
     source: Annotated[str, typer.Argument(metavar="INPUT", help=_INPUT, show_default=False)],
+    chat: Annotated[bool, typer.Option("--chat", help=_CHAT)] = False,
     model: options.ModelOption = None,
     task: options.Task = "auto",
     target: Annotated[str | None, typer.Option("--target", "-t", metavar="TEXT", help=_TARGET)] = None,
@@ -38,10 +40,14 @@ def command(
     contrast: Annotated[str | None, typer.Option("--contrast", metavar="TEXT", help=_CONTRAST)] = None,
     contrast_id: Annotated[int | None, typer.Option("--contrast-id", metavar="N", help="The same as an id.")] = None,
     objective: options.Objective = "logit",
+    position: options.Position = None,
+    layers: options.Layers = False,
+    heads: options.Heads = False,
+    positions: options.Positions = False,
     composite: options.Composite = "default",
     quality: options.Quality = "default",
     method: options.Method = None,
-    by: Annotated[str, options.choice("--by", ("token", "word", "sentence"), "Relevance per:")] = "token",
+    by: Annotated[str, options.choice("--by", ("token", "word", "sentence", "message"), "Relevance per:")] = "token",
     text_column: evaluate.TextColumn = "text",
     target_column: evaluate.TargetColumn = "target",
     contrast_column: evaluate.ContrastColumn = "contrast",
@@ -81,6 +87,11 @@ def command(
         objective,
         method or quality,
         by,
+        position,
+        chat,
+        layers,
+        heads,
+        positions,
         batch_size,
         batch_tokens,
         strict,
@@ -127,7 +138,9 @@ def _streamed(
 
     tally, total = Tally(), count(path) if tell is not None and path is not None else None
     with opened(path) as (text, kind):
-        for row in in_order(explainer, stream(text, kind, str(path or "stdin"), columns), asking):
+        for row in in_order(
+            explainer, stream(text, kind, str(path or "stdin"), columns, chat=asking.chat is not False), asking
+        ):
             output.write(line(tally.counted(row.to_dict())), None)
             if tell is not None:
                 tell(tally.rows, total)

@@ -35,21 +35,13 @@ def command(
         typer.Option("--completion", metavar="TEXT", help="Explain this whole continuation; contrast: another one."),
     ] = None,
     objective: options.Objective = "logit",
-    position: Annotated[
-        int | None, typer.Option("--position", metavar="N", help="At which token; else the last.")
-    ] = None,
+    position: options.Position = None,
     context: Annotated[
         str | None, typer.Option("--context", metavar="TEXT", help="Where the answer to a question stands.")
     ] = None,
-    layers: Annotated[
-        bool, typer.Option("--layers", help="Relevance behind every layer as well (in JSON and HTML).")
-    ] = False,
-    heads: Annotated[
-        bool, typer.Option("--heads", help="Relevance of every attention head as well (in JSON and HTML).")
-    ] = False,
-    positions: Annotated[
-        bool, typer.Option("--positions", help="Relevance of what is added for where tokens stand as well (in JSON).")
-    ] = False,
+    layers: options.Layers = False,
+    heads: options.Heads = False,
+    positions: options.Positions = False,
     reference: Annotated[str | None, typer.Option("--reference", metavar="TEXT", help=_REFERENCE)] = None,
     path: Annotated[
         int | None, typer.Option("--path", metavar="N", help="Average over N points between reference and text.")

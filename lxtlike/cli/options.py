@@ -46,6 +46,12 @@ OBJECTIVES = ("logit", "centered", "logprob", "prob")
 Chat = Annotated[
     bool, typer.Option("--chat", help="TEXT is a JSON list of messages, or one user turn, for the chat template.")
 ]
+Position = Annotated[int | None, typer.Option("--position", metavar="N", help="At which token; else the last.")]
+Layers = Annotated[bool, typer.Option("--layers", help="Relevance behind every layer as well (in JSON and HTML).")]
+Heads = Annotated[bool, typer.Option("--heads", help="Relevance of every attention head as well (in JSON and HTML).")]
+Positions = Annotated[
+    bool, typer.Option("--positions", help="Relevance of what is added for where tokens stand as well (in JSON).")
+]
 Objective = Annotated[str, choice("--objective", OBJECTIVES, "Of the target, its:")]
 Format = Annotated[
     str | None,

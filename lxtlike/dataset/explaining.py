@@ -16,8 +16,10 @@ from lxtlike.dataset.rows import Row, given
 from lxtlike.errors import AuditError, InputError, reason
 from lxtlike.explainer import Explainer
 from lxtlike.method import Lrp, Method
+from lxtlike.methods import Views
 from lxtlike.quality import DEFAULT
 from lxtlike.targets import Asked, Span, Target
+from lxtlike.text import Message, check_template
 
 BATCH, TOKENS = 32, 1024
 """How many texts, and how many tokens with their padding, are explained at once where nobody says."""
@@ -31,7 +33,7 @@ class Asking:
     """What is asked of every row, and how it is computed; arguments are those of `explain_rows`.
 
     Raises:
-        InputError: an unknown objective, or no text in a batch.
+        InputError: an unknown objective, messages of what is no chat, or no text in a batch.
     """
 
     target: str | int | None = None
@@ -39,12 +41,19 @@ class Asking:
     objective: str = "logit"
     method: str | Method = DEFAULT
     by: str = "token"
+    position: int | None = None
+    chat: bool | Mapping[str, Any] = False
+    layers: bool = False
+    heads: bool = False
+    positions: bool = False
     batch_size: int = BATCH
     batch_tokens: int = TOKENS
     strict: bool | None = None
 
     def __post_init__(self) -> None:
-        Target(self.target, self.contrast, self.objective)
+        Target(self.target, self.contrast, self.objective, self.position)
+        if self.by == "message" and self.chat is False:
+            raise InputError("only a chat has messages: read the texts as chats, or sum by word or sentence")
         for name in ("batch_size", "batch_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -55,7 +64,7 @@ class Asking:
             raise InputError("the row has a target and a completion: leave one of them out")
         own = row.target if row.completion is None else Span(row.completion)
         contrast = self.contrast if row.contrast is None else row.contrast
-        return Asked(self.target if own is None else own, contrast, self.objective)
+        return Asked(self.target if own is None else own, contrast, self.objective, self.position)
 
 
 @dataclass(frozen=True)
@@ -81,13 +90,18 @@ class ExplainedRow:
 
 def explain_rows(
     explainer: Explainer,
-    rows: Iterable[Row | str | Mapping[str, Any]],
+    rows: Iterable[Row | str | list[Message] | Mapping[str, Any]],
     *,
     target: str | int | None = None,
     contrast: str | int | None = None,
     objective: str = "logit",
     method: str | Method = DEFAULT,
     by: str = "token",
+    position: int | None = None,
+    chat: bool | Mapping[str, Any] = False,
+    layers: bool = False,
+    heads: bool = False,
+    positions: bool = False,
     batch_size: int = BATCH,
     batch_tokens: int = TOKENS,
     strict: bool | None = None,
@@ -98,20 +112,36 @@ def explain_rows(
 
     Args:
         rows: texts, or mappings with the keys ``text`` and, if they have any, ``id``, ``target``, ``contrast``,
-            ``completion`` and ``context``; see `lxtlike.dataset.rows`.
+            ``completion`` and ``context``; see `lxtlike.dataset.rows`. Of a `chat` the text is a list of messages, as such or
+            spelt in JSON, or one user turn.
         target, contrast, objective: as for `Explainer.explain`, of the rows that have none of their own.
         method: a method or a quality, by name; see `lxtlike.method`.
-        by: "token", "word" or "sentence".
+        by: "token", "word", "sentence", or "message" of a chat.
+        position, chat, layers, heads, positions: as for `Explainer.explain`, of every row.
         batch_size: how many texts share passes at most.
         batch_tokens: how many tokens they have together at most, padding included; a longer text has passes of its own.
         strict: overrides the explainer's own.
 
     Raises:
-        InputError: an unknown objective or method.
+        InputError: an unknown objective or method, no chat template, or layers of a method that has none.
         AuditError: under `strict`.
     """
-    asking = Asking(target, contrast, objective, method, by, batch_size, batch_tokens, strict)
-    return in_order(explainer, given(rows), asking)
+    asking = Asking(
+        target,
+        contrast,
+        objective,
+        method,
+        by,
+        position,
+        chat,
+        layers,
+        heads,
+        positions,
+        batch_size,
+        batch_tokens,
+        strict,
+    )
+    return in_order(explainer, given(rows, chat=chat is not False), asking)
 
 
 def in_order(explainer: Explainer, rows: Iterable[Row], asking: Asking) -> Iterator[ExplainedRow]:
@@ -137,10 +167,14 @@ def windows(
         done: called with the number of a row; a batch all of whose rows are done is left out.
 
     Raises:
-        InputError: an unknown method, or a target for all that the model does not have.
+        InputError: an unknown method or one that does not read what is asked for, a target for all that the model does not
+            have, or no chat template.
     """
     method = explainer.method(asking.method)
-    explainer.check_choices(Asked(asking.target, asking.contrast, asking.objective))
+    method.readout(explainer, Views(asking.layers, asking.heads), asking.positions)
+    explainer.check_choices(Asked(asking.target, asking.contrast, asking.objective, asking.position))
+    if asking.chat is not False:
+        check_template(explainer.tokenizer)
     return _windows(explainer, enumerate(rows), asking, method, wanted, done)
 
 
@@ -171,7 +205,7 @@ def _prepared(explainer: Explainer, rows: Sequence[tuple[int, Row]], asking: Ask
         try:
             if row.error is not None:
                 raise InputError(row.error)
-            question = explainer.prepared(row.text, asking.of(row), row.context)
+            question = explainer.prepared(row.text, asking.of(row), row.context, chat=asking.chat)
             found.append(Item(number, row.id, question))
         except Exception as error:  # noqa: BLE001 - one row of many, whatever is wrong with it
             found.append(Item(number, row.id, error=reason(error)))
@@ -187,19 +221,19 @@ def _explained(
         yield failed
     composite = method.composite if isinstance(method, Lrp) else explainer.composite
     fine = [item for item in items if item.question is not None]
-    mixed = asking.batch_size == 1 or not _padding_matters(explainer, fine)
+    mixed = asking.batch_size == 1 or not _padding_matters(explainer, fine, asking.position)
     for number, batch in enumerate(batches(fine, asking.batch_size, asking.batch_tokens, mixed=mixed)):
         if not all(done(item.number) for item in batch):
             yield _attributed(explainer.under(composite, compared=number > 0), batch, asking, method)
 
 
-def _padding_matters(explainer: Explainer, items: Sequence[Item]) -> bool:
+def _padding_matters(explainer: Explainer, items: Sequence[Item], position: int | None) -> bool:
     """Whether texts of different lengths must not share a batch, by those of a window, and of no other."""
     texts = [item.question.encoded for item in items if item.question is not None and item.question.together]
     if len({len(encoded.tokens) for encoded in texts}) <= 1:
         return False
     try:
-        return explainer.padding_matters(texts)
+        return explainer.padding_matters(texts, position)
     except Exception:  # noqa: BLE001 - one of them fails, and will tell why
         return True
 
@@ -213,6 +247,8 @@ def _attributed(explainer: Explainer, batch: Sequence[Item], asking: Asking, met
             method,
             [question.encoded for question in questions],
             [question.asked for question in questions],
+            views=Views(asking.layers, asking.heads),
+            positions=asking.positions,
             batch_size=len(batch),
             strict=explainer.strict if asking.strict is None else asking.strict,
             mixes=True,

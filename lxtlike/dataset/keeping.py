@@ -143,7 +143,7 @@ def explain_file(
         return window % processes.count == processes.number and not all(row in journals for row in rows)
 
     with opened(source) as (file, kind):
-        rows = stream(file, kind, str(source or "stdin"), columns)
+        rows = stream(file, kind, str(source or "stdin"), columns, chat=asking.chat is not False)
         found = windows(explainer, rows, asking, wanted, journals.__contains__)
         if processes.main and not resume:
             journals.begin_anew()

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from lxtlike.dataset.records import JSON, PARQUET, check_columns, kind_of, records
 from lxtlike.errors import InputError
+from lxtlike.text import Message, read_messages
 
 Span = tuple[int, int]
 
@@ -28,13 +29,14 @@ class Row:
 
     Attributes:
         id: its own, or its number in the file, counted from 0.
+        text: of a chat its messages, or one user turn.
         target, contrast, completion, context: as `Explainer.explain` takes them.
         evidence: character spans of what should be relevant; None where that is not known.
         error: why the row cannot be used; its text may be empty then.
     """
 
     id: str | int
-    text: str
+    text: str | list[Message]
     target: str | int | None = None
     contrast: str | int | None = None
     completion: str | None = None
@@ -98,7 +100,7 @@ def located(path: str | Path, columns: Columns) -> tuple[Path, Columns]:
     return Path(__file__).parents[1] / "assets" / "known_cause.jsonl", Columns(target="answer", evidence="cause")
 
 
-def stream(file: BinaryIO, kind: str, name: str, columns: Columns) -> Iterator[Row]:
+def stream(file: BinaryIO, kind: str, name: str, columns: Columns, *, chat: bool = False) -> Iterator[Row]:
     """The rows of a file, one after the other; a row that cannot be used has an error, and there may be none.
 
     Args:
@@ -106,6 +108,7 @@ def stream(file: BinaryIO, kind: str, name: str, columns: Columns) -> Iterator[R
         name: of the file, for messages.
         columns: what its keys or columns are called ("": there is none); the text's, and those that are called otherwise
             than usual, must be there, of JSON lines among the first rows.
+        chat: a text is a list of messages, as such or spelt in JSON, or one user turn.
 
     Raises:
         InputError: one of them is not, or it is no such file.
@@ -116,7 +119,7 @@ def stream(file: BinaryIO, kind: str, name: str, columns: Columns) -> Iterator[R
     first = list(islice(found, _LOOKED_AT))
     if kind == JSON and first:
         check_columns(tuple({key: None for one in first if isinstance(one, Mapping) for key in one}), needed, name)
-    return (_row(number, record, columns) for number, record in enumerate(chain(first, found)))
+    return (_row(number, record, columns, chat) for number, record in enumerate(chain(first, found)))
 
 
 def taken(rows: Iterable[Row | str | Mapping[str, Any]]) -> list[Row]:
@@ -131,15 +134,15 @@ def taken(rows: Iterable[Row | str | Mapping[str, Any]]) -> list[Row]:
     return found
 
 
-def given(rows: Iterable[Row | str | Mapping[str, Any]]) -> Iterator[Row]:
-    """Rows of a caller's own, as `taken`, one after the other; there may be none."""
+def given(rows: Iterable[Row | str | list[Message] | Mapping[str, Any]], *, chat: bool = False) -> Iterator[Row]:
+    """Rows of a caller's own, as `taken`, one after the other; there may be none. Of a `chat` a row may be its messages."""
     for number, row in enumerate(rows):
-        yield row if isinstance(row, Row) else _row(number, row, Columns())
+        yield row if isinstance(row, Row) else _row(number, row, Columns(), chat)
 
 
-def _row(number: int, given: Any, columns: Columns) -> Row:
-    if isinstance(given, str):
-        return Row(number, given)
+def _row(number: int, given: Any, columns: Columns, chat: bool = False) -> Row:
+    if isinstance(given, str) or (chat and isinstance(given, list)):
+        given = {columns.text: given}
     if not isinstance(given, Mapping):
         return Row(number, "", error="the row is no JSON object")
     identity = _identity(given.get(columns.id), number)
@@ -150,14 +153,15 @@ def _row(number: int, given: Any, columns: Columns) -> Row:
             raise InputError(
                 f"the row has no {columns.text!r}, its keys are {keys}: name the right one (--text-column)"
             )
+        said = _messages(text, columns.text) if chat else _text(text, columns.text)
         return Row(
             identity,
-            _text(text, columns.text),
+            said,
             target=_choice(given.get(columns.target), columns.target),
             contrast=_choice(given.get(columns.contrast), columns.contrast),
             completion=_optional(given.get(columns.completion), columns.completion),
             context=_optional(given.get(columns.context), columns.context),
-            evidence=_spans(given.get(columns.evidence), columns.evidence, text),
+            evidence=_spans(given.get(columns.evidence), columns.evidence, said) if isinstance(said, str) else None,
         )
     except InputError as error:
         return Row(identity, text if isinstance(text, str) else "", error=str(error))
@@ -175,6 +179,13 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"{name!r} must be a text, not {value!r}")
     return value
+
+
+def _messages(value: Any, name: str) -> str | list[Message]:
+    found = read_messages(value) if isinstance(value, str) else value
+    if not isinstance(found, str | list):
+        raise InputError(f"{name!r} must be a list of messages, or one user turn, not {value!r}")
+    return found
 
 
 def _optional(value: Any, name: str) -> str | None:

@@ -1,6 +1,6 @@
 """Text to tokens that know where they stand in it, to words and sentences; a target string to token ids."""
 
-from lxtlike.text.chat import Message, chat, read_messages
+from lxtlike.text.chat import Message, chat, check_template, read_messages
 from lxtlike.text.encoding import Encoded, Token, encode, encode_pair, token_ids, used
 from lxtlike.text.entries import Tokenizer, surfaces
 from lxtlike.text.grouping import cut, group
@@ -17,6 +17,7 @@ __all__ = [
     "Tokenizer",
     "begun",
     "chat",
+    "check_template",
     "cut",
     "encode",
     "encode_pair",

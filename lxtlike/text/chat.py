@@ -59,11 +59,7 @@ def chat(
         InputError: no chat template; messages that are not such or that the template refuses; tools or documents that
             it does not use; a message that cannot be located.
     """
-    if not getattr(tokenizer, "chat_template", None):
-        raise InputError(
-            "this tokenizer has no chat template: give the prompt as plain text, with the marks that the model was "
-            "trained on, or set tokenizer.chat_template"
-        )
+    check_template(tokenizer)
     turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else _checked(messages)
     inputs = {
         "conversation": [{key: value for key, value in turn.items() if key not in _OURS} for turn in turns],
@@ -92,6 +88,15 @@ def chat(
     return replace(encoded, tokens=tokens, parts=_covering(parts, len(text)))
 
 
+def check_template(tokenizer: Tokenizer) -> None:
+    """Raise InputError if a tokenizer has no chat template."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise InputError(
+            "this tokenizer has no chat template: give the prompt as plain text, with the marks that the model was "
+            "trained on, or set tokenizer.chat_template"
+        )
+
+
 def read_messages(string: str) -> str | list[Any]:
     """What a person typed for a chat: a JSON list of messages, or one user turn.
 
@@ -102,7 +107,7 @@ def read_messages(string: str) -> str | list[Any]:
         return string
     try:
         return list(json.loads(string))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"the messages begin as a JSON list but are none: {error}") from error
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tiny_models
 
 from lxtlike import Attribution
 from lxtlike.dataset import keeping
@@ -52,6 +55,29 @@ def test_a_line_is_what_explain_prints_and_the_id(run: Run, tmp_path: Path) -> N
         assert row["ledger"]["biases"] == pytest.approx(single["ledger"]["biases"], rel=1e-5, abs=1e-6)
         assert Attribution.from_dict(row).target.token == single["target"]["token"]
     assert (first["id"], last["id"]) == ("first", 2)
+
+
+def test_layers_heads_and_chats_are_those_of_explain(run: Run, models: Path) -> None:
+    asked = ("--position", "-2", "--layers", "--heads")
+    (row,) = lines(run("batch", "-", *asked, stdin=written(ROWS[2:])).out)
+    (single,) = lines(run("explain", ROWS[2]["text"], *asked, "--format", "json").out)
+    assert row["target"]["position"] == len(row["tokens"]) - 2
+    for name in ("layers", "heads"):
+        np.testing.assert_allclose(row[name], single[name], atol=1e-6)
+    messages = [{"role": "user", "content": "the red ball is"}, {"role": "assistant", "content": "a box"}]
+    for options in ((), ("-o", "a.jsonl")):
+        ended = run("batch", "-", "--chat", *options, stdin=written([{"text": messages}]))
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert "no chat template" in ended.err
+    shutil.copytree(models / "bindings", "talks")
+    tokenizer = tiny_models.tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }} . {% endfor %}"
+    tokenizer.save_pretrained("talks")
+    words = ("--model", "talks", "--chat", "--by", "message")
+    (single,) = lines(run("explain", json.dumps(messages), *words, "--format", "json").out)
+    assert lines(run("batch", "-", *words, stdin=written([{"text": messages}])).out) == [{"id": 0, **single}]
+    assert run("batch", "-", *words, "-o", "a.jsonl", stdin=written([{"text": messages}])).code == 0
+    assert lines(Path("a.jsonl").read_text()) == [{"id": 0, **single}]
 
 
 def test_files_of_every_kind(run: Run, tmp_path: Path) -> None:
@@ -129,6 +155,8 @@ def test_an_empty_input_is_an_empty_output(run: Run, tmp_path: Path) -> None:
         (["in.jsonl", "--target", "red", "--target-id", "3"], "--target and --target-id"),
         (["in.jsonl", "--method", "attnlrb"], "did you mean attnlrp"),
         (["in.jsonl", "--method", "occlusion", "--quality", "high"], "leave --composite and --quality out"),
+        (["in.jsonl", "--by", "message"], "only a chat has messages"),
+        (["in.jsonl", "--layers", "--method", "occlusion"], "read by LRP, not by occlusion"),
         (["in.jsonl", "--batch-size", "0"], "--batch-size"),
         (["in.jsonl", "--model", "MODELS/none"], "does not exist"),
         (["in.jsonl", "-o", "a.csv"], "must end in .jsonl or .parquet"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
@@ -75,6 +76,46 @@ def test_rows_have_targets_contrasts_and_continuations_of_their_own() -> None:
     asked += [{"completion": "blue box"}, {"completion": "red ball"}, {"target": "green", "contrast": "mean"}]
     for row, text, options in zip(found, TEXTS, asked, strict=True):
         assert alike(row.attribution, one.explain(text, objective="logprob", **options))
+
+
+@pytest.mark.parametrize("kind", ["causal-lm", "masked-lm"])
+def test_layers_heads_and_positions_are_read_at_a_position_of_every_text(kind: str) -> None:
+    one = explainer(kind)
+    asked: dict[str, Any] = {"position": -2, "layers": True, "heads": True}
+    views = ["layers", "heads"]
+    if kind == "masked-lm":
+        asked["positions"] = True
+        views += ["positions"]
+    found = list(explain_rows(one, TEXTS, batch_size=3, **asked))
+    assert [row.error and row.error[:18] for row in found] == [None, None, "position -2 is out", None, None]
+    for row, text in zip(found, TEXTS, strict=True):
+        if row.attribution is not None:
+            single = one.explain(text, **asked)
+            assert alike(row.attribution, single)
+            assert row.attribution.target.position == len(single.tokens) - 2
+            for name in views:
+                np.testing.assert_allclose(getattr(row.attribution, name), getattr(single, name), atol=1e-5)
+
+
+def test_chats_are_messages_or_a_turn() -> None:
+    one = explainer()
+    one.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} . {% endfor %}"
+    messages = [{"role": "system", "content": "the box"}, {"role": "user", "content": "holds a red ball"}]
+    rows: list[Any] = [
+        messages,
+        {"text": json.dumps(messages), "id": "spelt"},
+        "the hat",
+        {"text": messages, "target": "red"},
+    ]
+    rows += [{"text": '[{"role": '}, {"text": 3}, [{"content": "a"}], {"text": "a", "context": "b"}]
+    *fine, torn, number, mute, paired = explain_rows(one, rows, chat=True, by="message")
+    for row, text, target in zip(
+        fine, (messages, messages, "the hat", messages), (None, None, None, "red"), strict=True
+    ):
+        assert alike(row.attribution, one.explain(text, target, chat=True).by("message"))
+    assert fine[1].id == "spelt"
+    for row, says in ((torn, "JSON list"), (number, "one user turn"), (mute, "with a role"), (paired, "no context")):
+        assert says in (row.error or "")
 
 
 def test_questions_take_their_context() -> None:
@@ -173,7 +214,20 @@ def test_a_bad_row_says_why(row: Any, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"target": "nothing"}, {"objective": "x"}, {"method": "attnlrb"}, {"batch_size": 0}, {"target": 99}]
+    "options",
+    [
+        {"target": "nothing"},
+        {"objective": "x"},
+        {"method": "attnlrb"},
+        {"batch_size": 0},
+        {"target": 99},
+        {"position": "end"},
+        {"position": 1, "target": "red ball"},
+        {"chat": True},
+        {"by": "message"},
+        {"layers": True, "method": "occlusion"},
+        {"heads": True, "method": "attnlrp:reference=pad"},
+    ],
 )
 def test_what_is_wrong_for_every_row_is_said_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(InputError):

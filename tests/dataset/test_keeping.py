@@ -163,6 +163,7 @@ def test_processes_share_the_rows_and_any_number_of_them_goes_on(
     [
         ({"asking": Asking(batch_size=2, by="word")}, "another batch_size \\(1 instead of 2\\)"),
         ({"asking": Asking("red", batch_size=1, by="word")}, "another target"),
+        ({"asking": Asking(batch_size=1, by="word", layers=True)}, "another layers \\(false instead of true\\)"),
         ({"rows": ROWS[:-1]}, "another input"),
         ({"weights": 2.0}, "another weights"),
     ],

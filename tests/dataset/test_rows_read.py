@@ -124,6 +124,31 @@ def test_a_stream_says_at_once_which_columns_are_missing() -> None:
             stream(io.BytesIO(content), kind, "a", Columns(target="gold"))
 
 
+def test_a_stream_of_chats_reads_messages_and_turns(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "a, b"}]
+    spelt, cell = json.dumps(messages), json.dumps(json.dumps(messages))
+    deep = "[{" + '"a": [' * 100_000
+    found = [
+        *stream(
+            io.BytesIO(f'{{"text": {spelt}}}\n{{"text": {cell}}}\n{spelt}\n'.encode()),
+            "json",
+            "a",
+            Columns(),
+            chat=True,
+        ),
+        *stream(
+            io.BytesIO(f"text\n{chr(34)}{spelt.replace(chr(34), chr(34) * 2)}{chr(34)}\n".encode()),
+            ",",
+            "a",
+            Columns(),
+            chat=True,
+        ),
+        *stream(io.BytesIO(f"{spelt}\na, b\n{deep}\n".encode()), "text", "a", Columns(), chat=True),
+    ]
+    assert [row.text for row in found] == [messages] * 5 + ["a, b", deep]
+    assert [row.error is None for row in found] == [True] * 6 + [False]
+
+
 def test_an_id_that_cannot_be_written_is_the_rows_number() -> None:
     first, second = read("a.jsonl", b'{"text": "a", "id": "\\ud800"}\n{"text": "b", "id": [1]}')
     assert (first.id, second.id) == (0, 1)
