@@ -21,7 +21,7 @@ from lxtlike.choices import Vocabulary
 from lxtlike.errors import InputError
 from lxtlike.feeding import check_length, model_inputs, prediction, rows_at
 from lxtlike.memory import free_bytes
-from lxtlike.methods import Explained, Progress, ReadOut
+from lxtlike.methods import PLAIN, Explained, Progress, ReadOut
 from lxtlike.propagation.parallel import agreed
 from lxtlike.rules.primitives import Book
 from lxtlike.setting import Setting, on_special, summary
@@ -43,6 +43,7 @@ def explained_outputs(
     objective: str,
     *,
     strict: bool,
+    readout: ReadOut = PLAIN,
     progress: Progress | None = None,
 ) -> GenerationAttribution:
     """Every token behind the prompt, explained by those before it: a backward pass for each.
@@ -52,6 +53,9 @@ def explained_outputs(
     Args:
         joined: prompt and continuation.
         progress: called after each backward pass.
+
+    Raises:
+        InputError: the text is too long; a reference.
     """
     check_length(joined, setting.model, setting.tokenizer)
     first = start = start_of(prompt, joined)
@@ -65,7 +69,7 @@ def explained_outputs(
         chosen = [Chosen(number, None, objective) for number in read.ids[first:]]
         scalars = [partial(_one, chosen, n) for n in range(len(chosen))]
         told = partial(_shifted, progress, len(outputs), len(relevance)) if progress is not None else None
-        found = _explain(setting, [read], first, scalars, strict, progress=told)
+        found = _explain(setting, [read], first, scalars, strict, readout, progress=told)
         for row, (token, explained) in enumerate(zip(read.tokens[first:], found, strict=True)):
             own, index = explained.of(0, read), token.index - start
             relevance[index, : len(read.tokens)] = own.float().cpu().numpy()
@@ -120,11 +124,6 @@ def explained_span(
     Raises:
         InputError: weights that do not fit; a reference; two composites for the difference of two texts.
     """
-    if readout.way is not None:
-        raise InputError(
-            "a reference stands for the whole text, and a continuation's own words are a part of it: explain one of its "
-            "tokens, or leave the reference out"
-        )
     if readout.blend is not None and len(joined) > 1:
         raise InputError(
             "two composites are blended text by text, and a continuation against another one is a difference of two texts: "
@@ -151,7 +150,7 @@ def explained_span(
             total[..., :start] += other[..., :start]
         return total
 
-    (explained,) = _explain(setting, joined, start, [scalar], strict, readout=readout)
+    (explained,) = _explain(setting, joined, start, [scalar], strict, readout)
     relevance = [explained.of(item, encoded) for item, encoded in enumerate(joined)]
     contrast: dict[str, Any] | None = None
     for item, other in enumerate(others, start=1):
@@ -201,8 +200,14 @@ def _explain(
     start: int,
     scalars: Sequence[Any],
     strict: bool,
+    readout: ReadOut,
     **options: Any,
 ) -> list[Explained]:
+    if readout.way is not None:
+        raise InputError(
+            "a reference stands for the whole text, and a continuation's own words are a part of it: explain one of its "
+            "tokens, or leave the reference out"
+        )
     for encoded in joined:
         check_length(encoded, setting.model, setting.tokenizer)
     first = 1 + (joined[0].decoder or 0)
@@ -213,7 +218,7 @@ def _explain(
         return rows_at(outputs.logits, [item for item, _ in places], [place for _, place in places], kept)
 
     inputs = model_inputs(joined, setting.model, setting.tokenizer, kept)
-    return setting.explained(inputs, read, scalars, strict=strict, queries=kept, **options)
+    return setting.explained(inputs, read, scalars, strict=strict, readout=readout, queries=kept, **options)
 
 
 def start_of(prompt: Encoded, joined: Encoded) -> int:

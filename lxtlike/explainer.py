@@ -269,6 +269,7 @@ class Explainer(Reader):
         objective: str = "logit",
         chat: bool | Mapping[str, Any] = False,
         segments: Sequence[Given] | None = None,
+        quality: str = DEFAULT,
         strict: bool | None = None,
         progress: Progress | None = None,
         **options: Any,
@@ -278,18 +279,20 @@ class Explainer(Reader):
         Args:
             completion: explain this continuation instead of generating one.
             objective: as in `explain`; a token's target is the token itself.
-            chat, segments: as in `explain`.
+            chat, segments, quality: as in `explain`.
             progress: called with (explained, all) after each token is explained; raising in it ends the work, and the model
                 is left as it was.
             options: of the model's own `generate`, such as `max_new_tokens` (20 if not given); greedy unless they say else.
 
         Raises:
-            InputError: no language model, an empty or too long text, an option that `generate` refuses, nothing generated.
+            InputError: no language model, an empty or too long text, an option that `generate` refuses, nothing generated,
+                a quality under another composite than the default.
             NumericalError: NaN in the model's output.
             AuditError: under `strict`.
         """
         writer = self._writer
         Target(objective=objective)
+        method = of_quality(quality, self)
         strict = self.strict if strict is None else strict
         prompt = self._encode(text, chat, segments)
         if completion is not None:
@@ -297,7 +300,8 @@ class Explainer(Reader):
         else:
             check_length(prompt, self.model, self.tokenizer)
             joined = extend_ids(prompt, generated(self.model, self.tokenizer, prompt, options), self.tokenizer)
-        return explained_outputs(self, prompt, joined, objective, strict=strict, progress=progress)
+        setting, readout = self._under(method), method.readout(self)
+        return explained_outputs(setting, prompt, joined, objective, strict=strict, readout=readout, progress=progress)
 
 
 def _each(name: str, given: Any, texts: int) -> list[Any]:

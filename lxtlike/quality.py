@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from lxtlike.composites import Composite
 from lxtlike.errors import InputError, one_of
-from lxtlike.method import Lrp, Method, parse
+from lxtlike.method import Lrp, parse
 from lxtlike.recognition import fills_masks
 from lxtlike.setting import Setting
 
@@ -37,7 +37,7 @@ def kind(setting: Setting) -> str:
     return ENCODER if encodes else OTHER
 
 
-def of_quality(quality: str, setting: Setting) -> Method:
+def of_quality(quality: str, setting: Setting) -> Lrp:
     """The method of a quality for a setting's model.
 
     Raises:
@@ -52,7 +52,9 @@ def of_quality(quality: str, setting: Setting) -> Method:
         raise InputError(
             f"the quality high chooses its composite itself, and this one is {composite.name}: leave one of them out"
         )
-    return parse(CHOSEN[kind(setting)])
+    chosen = parse(CHOSEN[kind(setting)])
+    assert isinstance(chosen, Lrp)
+    return chosen
 
 
 def check_method(name: str) -> None:

@@ -148,8 +148,7 @@ class Reader(Setting):
             readout = method.readout(self, views, positions)
             for encoded in batch:
                 readout.check(len(encoded.sequences))
-            reader = self if method.composite is self.composite else self.under(method.composite)
-            return reader._explain(batch, asked, readout, batch_size, strict, mixes)
+            return self._under(method)._explain(batch, asked, readout, batch_size, strict, mixes)
         method.readout(self, views, positions)
         return [explained_case(self._case(*one), method) for one in zip(batch, asked, strict=True)]
 
@@ -222,6 +221,9 @@ class Reader(Setting):
         other = copy(self)
         other.composite, other._compared = composite, compared
         return other
+
+    def _under(self, method: Lrp) -> Self:
+        return self if method.composite is self.composite else self.under(method.composite)
 
     def _case(self, encoded: Encoded, asked: Asked) -> Case:
         if asked.function() is not None:

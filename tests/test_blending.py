@@ -16,6 +16,7 @@ from lxtlike import Composite, Explainer, InputError
 from lxtlike.ledger import Ledger
 from lxtlike.methods import lrp
 from lxtlike.methods.blend import blended
+from lxtlike.targets import Span
 
 TEXTS = ["the red ball is", "a box holds the blue hat and the bag holds"]
 BLEND = "attnlrp:blend=attnlrp-warm"
@@ -45,6 +46,25 @@ def test_by_hand(causal: Explainer, options: dict[str, Any]) -> None:
         if one.layers is not None and one.heads is not None:
             np.testing.assert_allclose(one.layers[0], one.relevance, atol=1e-6)
             assert one.heads.shape == first.heads.shape  # type: ignore[union-attr]
+
+
+def test_every_output_of_a_generation_has_a_blend_of_its_own(causal: Explainer) -> None:
+    told: list[tuple[int, int]] = []
+    asked: dict[str, Any] = {"completion": " red ball", "progress": lambda *one: told.append(one)}
+    generation, plain = (causal.generate(TEXTS[0], quality=quality, **asked) for quality in ("high", "default"))
+    assert told == [(0, 2), (1, 2), (1, 2), (2, 2), (1, 2), (2, 2)]
+    assert (generation.composite, plain.composite) == (BLEND, "attnlrp")
+    for number, weights in enumerate(([1.0, 0.0], [0.0, 1.0])):
+        single = causal.explain(TEXTS[0], Span(" red ball", weights), quality="high")
+        np.testing.assert_allclose(generation[number].relevance, single.relevance, atol=1e-6)
+        assert generation[number].ledger.softmax == pytest.approx(single.ledger.softmax, abs=1e-6)
+        assert np.abs(generation[number].relevance - plain[number].relevance).max() > 1e-4
+    first = causal.explain(TEXTS[0], completion=" red", quality="high")
+    np.testing.assert_allclose(generation.span(0, 1).relevance[:5], first.relevance, atol=1e-6)
+    traced = generation.trace(generation[1], None)
+    assert traced.ledger.relative_error < 1e-5
+    with pytest.raises(InputError, match="chooses its composite itself"):
+        Explainer(causal.model, causal.tokenizer, composite="cp-lrp").generate(TEXTS[0], quality="high")
 
 
 def test_along_a_path_and_of_positions() -> None:

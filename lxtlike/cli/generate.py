@@ -30,6 +30,7 @@ def command(
     span: Annotated[str | None, typer.Option("--span", metavar="I|I:J", help=_SPAN)] = None,
     hops: Annotated[str | None, typer.Option("--hops", metavar="N|all", help=_HOPS)] = None,
     composite: options.Composite = "default",
+    quality: options.Quality = "default",
     by: Annotated[str, options.choice("--by", ("token", "word", "sentence", "message"), _BY)] = "token",
     format: options.Format = None,
     file: options.Output = None,
@@ -65,7 +66,13 @@ def command(
         progress.told("token") as tell,
     ):
         generation = explainer.generate(
-            given, chat=chat, completion=completion, objective=objective, max_new_tokens=new, progress=tell
+            given,
+            chat=chat,
+            completion=completion,
+            objective=objective,
+            quality=quality,
+            max_new_tokens=new,
+            progress=tell,
         )
     if places is None:
         session.show(generation, format, file, top, color)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -12,7 +13,7 @@ from lxtlike.composites import Composite
 from lxtlike.errors import InputError
 from lxtlike.methods.blend import blended
 from lxtlike.methods.lrp import Explained, Read, lrp
-from lxtlike.methods.passes import Scalar
+from lxtlike.methods.passes import Progress, Scalar
 from lxtlike.methods.path import path_lrp
 from lxtlike.methods.reference import Way
 from lxtlike.methods.room import within_memory
@@ -52,19 +53,23 @@ class ReadOut:
         *,
         checkpointing: bool | None = None,
         compare: bool = False,
+        progress: Progress | None = None,
         **options: Any,
     ) -> list[Explained]:
         """`lrp`, or `path_lrp`, with their arguments; under both composites, where two are blended.
 
         Args:
             checkpointing: None also asks how much memory is left, see `within_memory`.
+            progress: where two composites are blended, half of it is told for each.
         """
 
         def run(again: bool | None) -> list[Explained]:
             options.update(positions=self.positions, checkpointing=again)
-            found = []
-            for number, rules in enumerate([composite] if self.blend is None else [composite, self.blend]):
+            found, composites = [], [composite] if self.blend is None else [composite, self.blend]
+            for number, rules in enumerate(composites):
                 options["compare"] = compare and not number
+                if progress is not None:
+                    options["progress"] = partial(_part, progress, number, len(composites))
                 if self.way is None:
                     found.append(lrp(model, inputs, read, scalars, rules, views=self.views, **options))
                 else:
@@ -87,6 +92,10 @@ class ReadOut:
                 raise InputError(
                     f"{name} cannot be read of an encoder-decoder, whose tokens are in two places: leave them out"
                 )
+
+
+def _part(progress: Progress, number: int, parts: int, done: int, total: int) -> None:
+    progress((number * total + done) // parts, total)
 
 
 PLAIN = ReadOut()

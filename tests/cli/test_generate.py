@@ -117,6 +117,8 @@ def test_hops_lead_relevance_on_to_the_text(run: Run) -> None:
         (("--span", "1", "--hops", "-1"), "--hops must be"),
         (("--span", "1", "--hops", "many"), "--hops must be"),
         (("--span", "1", "--by", "line"), "--by"),
+        (("--quality", "best"), "--quality"),
+        (("--quality", "high", "--composite", "cp-lrp"), "chooses its composite itself"),
         (("--task", "masked-lm", "--model", "MODELS/encoder"), "only a language model"),
     ],
 )
