@@ -33,8 +33,11 @@ _AXES = {
 _CACHES = ("past_key_values", "layer_past")
 """How layers call the cache that they are given."""
 
-_right: MutableMapping[nn.Module, bool] = WeakKeyDictionary()
-"""Layers that were tried -> whether the model's output was what it is without. A matter of its code: once tells for all."""
+_right: MutableMapping[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
+"""Layers that were tried -> for the last queries of a text, and for others: whether the model's output was what it is without.
+
+A matter of their code: once tells for all. The last queries are what a cache is made for; a layer may know of no others.
+"""
 
 
 class Queried:
@@ -43,6 +46,7 @@ class Queried:
     Attributes:
         layer: the last layer of the model; None if it has none that can be told.
         positions: of the wanted queries.
+        last: whether these are the last ones of the text.
         narrowed: whether it ran for these only.
         again: whether it ran once more in the same forward pass, and so was not the last one.
     """
@@ -50,7 +54,7 @@ class Queried:
     def __init__(self, layer: nn.Module | None, positions: Sequence[int]) -> None:
         self.layer = layer
         self.positions = positions
-        self.narrowed = self.again = False
+        self.last = self.narrowed = self.again = False
 
     def right(self, rows: Tensor, plain: Callable[[], Tensor]) -> bool:
         """Whether the rows of logits that came out are the model's own.
@@ -60,13 +64,14 @@ class Queried:
         """
         if self.layer is None or not self.narrowed:
             return True
-        if self.again or self.layer not in _right:
+        known = _right.setdefault(self.layer, {})
+        if self.again or self.last not in known:
             with torch.no_grad():
                 whole = wide(plain())
             difference = (whole - wide(rows)).abs().max()
             rounding = torch.finfo(rows.dtype).eps ** 0.5 * whole.abs().max()
-            _right[self.layer] = not self.again and bool(difference <= rounding)
-        return _right[self.layer]
+            known[self.last] = not self.again and bool(difference <= rounding)
+        return known[self.last]
 
     def run(self, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The layer's forward; zeros come out at the positions that are not wanted."""
@@ -106,6 +111,9 @@ class Queried:
             return None
         if not max(self.positions) < length > 2 * len(self.positions):
             return None
+        self.last = self.positions == list(range(length - len(self.positions), length))
+        if not self._hopeful():
+            return None
         if mask is None and causal and self.positions != [length - 1]:
             columns = torch.arange(length, device=given["hidden_states"].device)
             mask = columns <= self._index(columns)[:, None]
@@ -123,6 +131,12 @@ class Queried:
         if not kinds or not kinds <= {"sdpa", "eager"}:
             return None
         return "sdpa" in kinds and any(module.is_causal for module in attention)
+
+    def _hopeful(self) -> bool:
+        """Whether such queries have not been wrong, and need not be: a mask of the layer's own is cut to its end (GPT-Neo)."""
+        assert self.layer is not None
+        masked = any(t.dim() > 1 and t.shape[-1] == t.shape[-2] for t in self.layer.buffers())
+        return (self.last or not masked) and _right.get(self.layer, {}).get(self.last, True)
 
     def _rows(self, t: Tensor, axis: int, length: int) -> Tensor:
         return t.index_select(axis, self._index(t)) if t.shape[axis] == length else t
@@ -172,7 +186,7 @@ def queried(model: nn.Module, positions: Sequence[int] | None) -> Iterator[Queri
         positions: of the tokens whose output is read, in ascending order; None leaves the model as it is.
     """
     layer = None if positions is None else next(reversed(list(marked(model))), None)
-    if layer is not None and (_right.get(layer) is False or watched(layer)):
+    if layer is not None and watched(layer):
         layer = None
     state, owner = Queried(layer, list(positions or ())), threading.get_ident()
     if layer is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
 from families import EAGER_ONLY, FAMILIES, VOCABULARY, build
 from torch import Tensor, nn
+from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
 from lxtlike import Composite
 from lxtlike.methods.lrp import Explained, lrp
@@ -27,9 +29,9 @@ def texts() -> Tensor:
     return torch.randint(3, VOCABULARY, (2, max(LENGTHS)), generator=torch.Generator().manual_seed(2))
 
 
-def explain(model: nn.Module, queries: Sequence[int] | None, **options: Any) -> Explained:
-    """Two texts of different lengths, explained at their last tokens."""
-    ids, lengths = texts(), torch.tensor(LENGTHS)
+def explain(model: nn.Module, queries: Sequence[int] | None, items: slice = slice(0, 2), **options: Any) -> Explained:
+    """Two texts of different lengths, or one of them, explained at their last tokens."""
+    ids, lengths = texts()[items], torch.tensor(LENGTHS)[items]
     inputs = {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long()}
     if getattr(model.config, "is_encoder_decoder", False):
         inputs["decoder_input_ids"] = ids
@@ -105,8 +107,6 @@ def test_without_a_mask_queries_look_back_only(narrow: list[int]) -> None:
 
 def with_forward(model: nn.Module, change: Callable[[Any], Any]) -> nn.Module:
     """A copy of a model of which the head reads something else."""
-    from copy import deepcopy
-
     model = deepcopy(model)
     model.score_hook = model.model.norm.register_forward_hook(lambda _m, _a, output: change(output))  # type: ignore[union-attr]
     return model
@@ -119,6 +119,41 @@ def test_a_model_that_reads_other_positions_is_found_out_once(narrow: list[int])
         few = explain(model, [8, 11])
         assert len(narrow) == runs
         torch.testing.assert_close(few.relevance, whole.relevance, rtol=1e-12, atol=0)
+
+
+def check_both_and_the_second(model: nn.Module, narrow: list[int], runs: list[list[int]]) -> None:
+    """The second text, at its end; then both of them, twice: relevance is right, and `runs` are the narrowed runs."""
+    whole = explain(model, None).relevance
+    for queries, items, expected in zip(
+        ([11], [8, 11], [8, 11]), (slice(1, 2), slice(0, 2), slice(0, 2)), runs, strict=True
+    ):
+        narrow.clear()
+        torch.testing.assert_close(explain(model, queries, items).relevance, whole[items], rtol=1e-9, atol=1e-12)
+        assert narrow == expected
+
+
+def test_a_layer_that_takes_its_queries_for_the_last_ones_is_found_out(narrow: list[int]) -> None:
+    model = deepcopy(build("llama", "eager", torch.float64))
+    *_, last = marked(model)
+
+    class Looking(type(last)):  # type: ignore[misc]
+        def forward(self, hidden_states: Tensor, attention_mask: Tensor, **options: Any) -> Any:
+            shape = hidden_states.shape[1], attention_mask.shape[-1]
+            later = torch.ones(shape, dtype=torch.bool).triu(shape[1] - shape[0] + 1)
+            ahead = torch.zeros(shape, dtype=torch.float64).masked_fill(later, -1e9)
+            return super().forward(hidden_states, attention_mask=ahead[None, None], **options)
+
+    last.__class__ = Looking
+    check_both_and_the_second(model, narrow, [[1], [2], []])
+
+
+def test_a_layer_with_a_mask_of_its_own_is_asked_for_its_end_only(narrow: list[int]) -> None:
+    kinds = {"num_layers": 2, "attention_types": [[["global", "local"], 1]], "window_size": 4}
+    sizes = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_heads": 4, "max_position_embeddings": 64}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GPTNeoForCausalLM(GPTNeoConfig(**kinds, **sizes, attn_implementation="eager")).eval().double()
+    check_both_and_the_second(model, narrow, [[1], [], []])
 
 
 def test_a_layer_that_runs_twice_is_not_the_last_one(narrow: list[int]) -> None:
