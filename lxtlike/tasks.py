@@ -93,11 +93,20 @@ class TextLabel(Reading):
     @property
     def pads(self) -> bool:
         """See `Reading`; a decoder that classifies must know its padding."""
-        return getattr(self.model.config.get_text_config(), "pad_token_id", None) is not None
+        return self._padding is not None
+
+    @property
+    def _padding(self) -> int | None:
+        return getattr(self.model.config.get_text_config(), "pad_token_id", None)
 
     def queries(self, places: Sequence[Place], batch: Sequence[Encoded]) -> list[int] | None:
-        # An encoder's head reads the first token, a decoder's the last one. One that reads all of them is found out.
-        return sorted({0, *(len(encoded.tokens) - 1 for encoded in batch)})
+        # An encoder's head reads the first token, a decoder's the last one, or the last that is not the token of padding,
+        # with which a text may end, too. One that reads all of them is found out.
+        wanted = {0}
+        for encoded in batch:
+            said = [token.index for token in encoded.tokens if token.id != self._padding]
+            wanted |= {len(encoded.tokens) - 1, *said[-1:]}
+        return sorted(wanted)
 
 
 class Answer(Reading):

@@ -17,6 +17,8 @@ from transformers import (
     BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForQuestionAnswering,
+    LlamaConfig,
+    LlamaForSequenceClassification,
     PreTrainedModel,
     XLNetConfig,
     XLNetForQuestionAnswering,
@@ -261,3 +263,15 @@ def test_a_model_that_sees_padding_gets_its_texts_one_by_one() -> None:
         alone = explainer.explain(text)
         assert together.target.value == pytest.approx(alone.target.value, rel=1e-5)
         np.testing.assert_allclose(together.relevance, alone.relevance, atol=1e-6)
+
+
+def test_a_classified_text_may_end_with_the_token_of_padding() -> None:
+    """Decoders that classify read the last token that is another one."""
+    torch.manual_seed(0)
+    tokens, text = tiny_models.tokenizer(), "the red ball is in the blue box ."
+    size = {"vocab_size": len(tokens), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    config = LlamaConfig(**size, num_attention_heads=2, pad_token_id=tokens.pad_token_id)
+    explainer = Explainer(LlamaForSequenceClassification(config).eval(), tokens)
+    plain, padded = explainer.explain(text), explainer.explain(f"{text} [PAD]")
+    assert padded.target.value == pytest.approx(plain.target.value, rel=1e-4)
+    np.testing.assert_allclose(padded.relevance, [*plain.relevance, 0], rtol=1e-4, atol=1e-7)
