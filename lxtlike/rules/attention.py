@@ -18,6 +18,7 @@ from lxtlike.errors import InputError
 from lxtlike.rules.blocks import attended
 from lxtlike.rules.call import Call
 from lxtlike.rules.primitives import keep, scale, substitute, times, wide
+from lxtlike.rules.weighed import gains, weighed
 
 
 def softmax_or_router(call: Call) -> str:
@@ -164,4 +165,5 @@ def fused_constant(call: Call) -> Any:
     constants = {name: call.get(name).detach() for name in ("query", "key")}
     if isinstance(mask, Tensor):
         constants["attn_mask"] = mask.detach()
-    return attended(call.having(**constants, dropout_p=0.0))
+    attending = call.having(**constants, dropout_p=0.0)
+    return weighed(attending) if gains(attending) else attended(attending)

@@ -77,7 +77,7 @@ class _Attention(torch.autograd.Function):
         ctx.call, ctx.derivative, ctx.size = call, derivative, size
         given: Tensor
         if masked:
-            found = [block.of(call, query, key, value).run() for block in _blocks(call, query, key, mask, size)]
+            found = [block.of(call, query, key, value).run() for block in blocks(call, query, key, mask, size)]
             given = torch.cat(found, -2)
         else:
             given = call.having(query=query, key=key, value=value, attn_mask=mask).run()
@@ -88,7 +88,7 @@ class _Attention(torch.autograd.Function):
         *given, mask = ctx.saved_tensors
         tracked = [place for place in range(3) if ctx.needs_input_grad[place]]
         found = {place: torch.zeros_like(wide(given[place])) for place in tracked}
-        for block in _blocks(ctx.call, given[0], given[1], mask, ctx.size):
+        for block in blocks(ctx.call, given[0], given[1], mask, ctx.size):
             leaves = [t.detach().requires_grad_(place in tracked) for place, t in enumerate(given)]
             with torch.enable_grad():
                 own = block.of(ctx.call, *leaves)
@@ -100,7 +100,7 @@ class _Attention(torch.autograd.Function):
         return *(found[p].to(given[p].dtype) if p in found else None for p in range(3)), *[None] * 5
 
 
-def _blocks(call: Call, query: Tensor, key: Tensor, mask: Tensor | None, size: int) -> Iterator[Block]:
+def blocks(call: Call, query: Tensor, key: Tensor, mask: Tensor | None, size: int) -> Iterator[Block]:
     """All queries, `size` at a time."""
     length, keys = query.shape[-2], key.shape[-2]
     for start in range(0, length, size):

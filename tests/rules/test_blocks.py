@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lxtlike.propagation import propagate
-from lxtlike.rules import blocks
+from lxtlike.rules import blocks, weighed
 
 ONE, TWO, ALL = 6, 12, 2**22
 """Entries at a time of a mask [3, 6]: one query, two, all."""
@@ -69,6 +69,7 @@ def test_keys_that_no_query_sees_are_left_out(composite: str, monkeypatch: pytes
     place = torch.arange(length)
     mask = (place <= place[:, None]) & (place > place[:, None] - 8)
     attend = Of(lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=mask))
+    monkeypatch.setattr(weighed, "_QUERIES", 16)
     sizes = {}
     for entries in (ALL, 16 * length):
         monkeypatch.setattr(blocks, "ENTRIES", entries)
