@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lxtlike.errors import InputError
+from lxtlike.propagation.walk import modules
 from lxtlike.rules.primitives import Book, wide
 
 
@@ -89,7 +90,7 @@ def looked_up(model: nn.Module, change: Callable[[Tensor], Tensor], ids: Tensor 
     source = input_embedding(model)
     weight = getattr(source, "weight", None)
     inside = set(source.modules())  # an adapter looks up in an embedding inside it, and adds to that
-    tied = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is weight and m not in inside]
+    tied = [m for m in modules(model) if isinstance(m, nn.Embedding) and m.weight is weight and m not in inside]
     decoder = decoder_embedding(model)
     places = dict.fromkeys((source, *tied, *([] if decoder is None else [decoder])))
     handles = [module.register_forward_hook(changed) for module in places]

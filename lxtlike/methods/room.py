@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from lxtlike.errors import ExhaustedError
 from lxtlike.memory import free_bytes
 from lxtlike.propagation.parallel import agreed, shares_weights
 from lxtlike.propagation.recompute import marked
+from lxtlike.propagation.walk import weights
 
 _logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def activation_bytes(model: nn.Module, inputs: Mapping[str, Any]) -> int:
     (texts, length), width = inputs["input_ids"].shape, _bytes_of(model)
     layers = list(marked(model))
     used = _largest(config, "num_experts_per_tok")
-    shapes = [parameter.shape for layer in layers for parameter in layer.parameters()]
+    shapes = [parameter.shape for layer in layers for parameter in weights(layer)]
     numbers = sum((used if len(shape) == 3 else 1) * sum(shape[-2:]) for shape in shapes if len(shape) > 1)
     heads = _largest(config, "num_attention_heads")
     fused = getattr(config, "_attn_implementation", None) != "eager"
@@ -91,8 +93,8 @@ def _bytes_of(model: nn.Module) -> int:
 
 
 def _device(model: nn.Module) -> torch.device:
-    weights = (t for t in (*model.parameters(), *model.buffers()) if isinstance(t, Tensor) and not t.is_meta)
-    return next((t.device for t in weights), torch.device("cpu"))
+    found = (t for t in chain(weights(model), model.buffers()) if isinstance(t, Tensor) and not t.is_meta)
+    return next((t.device for t in found), torch.device("cpu"))
 
 
 def _size(count: int) -> str:

@@ -23,6 +23,7 @@ from lxtlike.propagation.mode import RuleMode
 from lxtlike.propagation.parallel import is_parallel
 from lxtlike.propagation.recompute import Here
 from lxtlike.propagation.surroundings import differentiable, forwarded, frozen, owned, still_frozen, uncompiled
+from lxtlike.propagation.walk import weights
 from lxtlike.rules import RULES
 from lxtlike.rules.call import tensors
 
@@ -74,7 +75,7 @@ def propagate(
         raise InputError(
             f"{type(model).__name__} wraps the model for training; pass the model inside it (`model.module`)"
         )
-    if any(parameter.is_inference() for parameter in model.parameters()):
+    if any(parameter.is_inference() for parameter in weights(model)):
         raise InputError(
             "the model's weights were made under torch.inference_mode and cannot be used in a backward pass: load the model "
             "outside of it"

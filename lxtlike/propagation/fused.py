@@ -20,6 +20,7 @@ from lxtlike.propagation.atoms import ModuleRule
 from lxtlike.propagation.mode import RuleMode
 from lxtlike.propagation.parallel import is_distributed, shares_weights
 from lxtlike.propagation.surroundings import offloaded
+from lxtlike.propagation.walk import modules
 from lxtlike.rules.norm import ceiling, frozen_norm
 from lxtlike.rules.primitives import wide
 
@@ -32,8 +33,8 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
         return
     if any("norm" in assignment.rules for assignment in composite.layers):
         return
-    for module in model.modules():
-        if isinstance(module, nn.RMSNorm) or _epsilon(module) is None:
+    for module in modules(model):
+        if list(module._parameters) != ["weight"] or isinstance(module, nn.RMSNorm) or _epsilon(module) is None:
             continue  # torch's own is one operation already
         if offloaded(module):
             continue  # its weight is not there to be probed

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from lxtlike.errors import InputError
+from lxtlike.propagation.walk import modules
 
 _KERNEL = re.compile(r"flash|flex|^paged\||/")
 """Names of attention implementations that hide their operations: flash and flex attention, paged ones, hub kernels."""
@@ -27,10 +28,11 @@ def written_out(model: nn.Module) -> Iterator[None]:
     Raises:
         InputError: a module whose class is written for one kernel.
     """
-    for name, module in model.named_modules():
-        if re.search(r"FlashAttention\d|FlexAttention", type(module).__name__):
+    for cls in {type(module) for module in modules(model)}:
+        if re.search(r"FlashAttention\d|FlexAttention", cls.__name__):
+            name = next(name for name, module in model.named_modules() if type(module) is cls)
             raise InputError(
-                f"{name} ({type(module).__name__}) is written for a kernel that no rule can look into: load the model with "
+                f"{name} ({cls.__name__}) is written for a kernel that no rule can look into: load the model with "
                 "attn_implementation='eager'"
             )
     before: list[tuple[nn.Module, str, Any]] = []
@@ -49,19 +51,20 @@ def written_out(model: nn.Module) -> Iterator[None]:
 
 def _changes(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
     """(module, attribute, value for the time of the block; None for one that is taken away)."""
-    plain = "sdpa" if all(getattr(module, "_supports_sdpa", True) for module in model.modules()) else "eager"
+    plain = "sdpa" if all(getattr(type(module), "_supports_sdpa", True) for module in modules(model)) else "eager"
     copies: dict[int, Any] = {}
-    for module in model.modules():
-        config = vars(module).get("config")
-        if any(_is_kernel(part) for part in _parts(config)):
+    for module in modules(model):
+        own = vars(module)
+        config = own.get("config")
+        if any(_is_kernel(getattr(part, "_attn_implementation", None)) for part in _parts(config)):
             changed = copy.deepcopy(config, copies)
             for part in _parts(changed):
-                if _is_kernel(part):
+                if _is_kernel(getattr(part, "_attn_implementation", None)):
                     part._attn_implementation = {"": plain}
             yield module, "config", changed
-        if _is_kernel(module):  # some remember what their config said
+        if _is_kernel(own.get("_attn_implementation")):  # some remember what their config said
             yield module, "_attn_implementation", plain
-        forward = vars(module).get("forward")
+        forward = own.get("forward")
         replaced = isinstance(forward, types.MethodType) and forward.__self__ is module
         if replaced and hasattr(type(module), "kernel_layer_name"):
             yield module, "forward", None
@@ -73,6 +76,5 @@ def _parts(config: Any) -> list[Any]:
     return [config, *(inner for part in parts if part is not None for inner in _parts(part))]
 
 
-def _is_kernel(holder: Any) -> bool:
-    name = getattr(holder, "_attn_implementation", None)
+def _is_kernel(name: Any) -> bool:
     return isinstance(name, str) and _KERNEL.search(name) is not None

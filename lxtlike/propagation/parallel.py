@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lxtlike.errors import InputError
+from lxtlike.propagation.walk import weights
 
 Group = Any
 """A `torch.distributed.ProcessGroup`."""
@@ -121,7 +122,7 @@ def gathered(t: Tensor, groups: tuple[Group, ...], dim: int) -> Tensor:
 
 def shares_weights(model: nn.Module) -> bool:
     """Whether several processes hold a model together, by FSDP or tensor parallelism, and so must do the same."""
-    return any(is_distributed(parameter) for parameter in model.parameters())
+    return any(is_distributed(parameter) for parameter in weights(model))
 
 
 def agreed(number: int, model: nn.Module) -> int:

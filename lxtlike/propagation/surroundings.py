@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lxtlike.errors import InputError, LxtlikeError
+from lxtlike.propagation.walk import modules, weights
 
 _entered: dict[int, int] = {}
 _changed = threading.Condition()
@@ -21,30 +22,30 @@ _changed = threading.Condition()
 @contextmanager
 def owned(model: nn.Module) -> Iterator[None]:
     """Exclusive use of a model and all its modules: the same thread is refused, another one waits."""
-    me, modules = threading.get_ident(), [id(module) for module in model.modules()]
+    me, mine = threading.get_ident(), [id(module) for module in modules(model)]
     with _changed:
-        while owners := {_entered[module] for module in modules if module in _entered}:
+        while owners := {_entered[module] for module in mine if module in _entered}:
             if me in owners:
                 raise InputError("this model is already inside a `propagate` block of this thread; leave it first")
             _changed.wait()
-        _entered.update(dict.fromkeys(modules, me))
+        _entered.update(dict.fromkeys(mine, me))
     try:
         yield
     finally:
         with _changed:
-            for module in modules:
+            for module in mine:
                 del _entered[module]
             _changed.notify_all()
 
 
 def offloaded(module: nn.Module) -> bool:
     """Whether weights of a module are there only while its own forward runs (accelerate)."""
-    return any(parameter.is_meta for parameter in module.parameters())
+    return any(parameter.is_meta for parameter in weights(module))
 
 
 def watched(module: nn.Module) -> bool:
     """Whether somebody's hooks (accelerate's among them) wait for the forward of a module, or of one inside it."""
-    return any(m._forward_hooks or m._forward_pre_hooks or hasattr(m, "_hf_hook") for m in module.modules())
+    return any(m._forward_hooks or m._forward_pre_hooks or hasattr(m, "_hf_hook") for m in modules(module))
 
 
 @contextmanager
@@ -55,11 +56,11 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """
     places = [
         (module, name, parameter)
-        for module in model.modules()
+        for module in modules(model)
         for name, parameter in module._parameters.items()
         if parameter is not None and parameter.requires_grad
     ]
-    training = [module for module in model.modules() if module.training]
+    training = [module for module in modules(model) if module.training]
     try:
         for _, _, parameter in places:
             parameter.requires_grad_(False)
@@ -77,12 +78,12 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 def still_frozen(model: nn.Module) -> None:
     """Raise LxtlikeError when somebody has undone inside the block what `frozen` did: all that follows would be wrong."""
-    awake = next((name for name, parameter in model.named_parameters() if parameter.requires_grad), None)
-    if awake is not None:
+    if any(parameter.requires_grad for parameter in weights(model)):
+        awake = next(name for name, parameter in model.named_parameters() if parameter.requires_grad)
         raise LxtlikeError(
             f"the model's weights were made to require grad inside the `propagate` block ({awake}): train it outside"
         )
-    if any(module.training for module in model.modules()):
+    if any(module.training for module in modules(model)):
         raise LxtlikeError("the model was put into train mode inside the `propagate` block: train it outside")
 
 
@@ -128,7 +129,7 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
     The stance of the compiler belongs to the process: compiled functions of other threads run uncompiled meanwhile.
     """
     with ExitStack() as stack:
-        for module in model.modules():
+        for module in modules(model):
             if module._compiled_call_impl is not None:  # by `module.compile()`
                 stack.callback(setattr, module, "_compiled_call_impl", module._compiled_call_impl)
                 module._compiled_call_impl = None
