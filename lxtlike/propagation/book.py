@@ -22,6 +22,10 @@ Entry = tuple[int, str]
 """A place in the model (a layer, see `lxtlike.propagation.layers`) and an account (with the kind of bias) or a crossing."""
 
 
+Written = defaultdict[Entry, list[Tensor]]
+"""Sums over one operation each, of every item [B] or of the whole batch []; what adds them up waits until they are read."""
+
+
 class AccountBook:
     """Sums of absorbed relevance per place, account and batch item, for the latest backward pass.
 
@@ -41,8 +45,8 @@ class AccountBook:
         self.text: torch.Size | None = None
         self._positions: Tensor | None = None
         self._pass: int | None = None
-        self._per_item: dict[Entry, Tensor] = {}
-        self._shared: dict[Entry, Tensor] = {}
+        self._per_item: Written = defaultdict(list)
+        self._shared: Written = defaultdict(list)
         self._deposits: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self._moving = False
 
@@ -94,23 +98,23 @@ class AccountBook:
             return
         number = torch._C._current_graph_task_id()
         if number != self._pass:
-            self._pass, self._per_item, self._shared, self._positions = number, {}, {}, None
+            self._pass, self._positions = number, None
+            self._per_item, self._shared = defaultdict(list), defaultdict(list)
             self._deposits.clear()
         measured = whole(measured)
-        dtype = torch.float32 if measured.device.type == "mps" else torch.float64
         rows = measured.shape[0] if measured.dim() else 0
         if rows and rows % self.items == 0:
-            # torch sums in a tree: nothing is lost by widening the sums only, and no wider copy of the whole is made.
-            total, written = measured.reshape(self.items, -1).sum(1).to(dtype), self._per_item
+            total, written = measured.reshape(self.items, -1).sum(1), self._per_item
         else:
             # Rows that no longer belong to one item each (tokens sorted by expert): known for the whole batch only.
-            total, written = measured.sum().to(dtype), self._shared
+            total, written = measured.sum(), self._shared
         if self.text == measured.shape[:2] and measured.dim() == 3 and any(name == _POSITIONS for _, name in entries):
             own = summed(measured.sum(-1), groups) / self.scale
             self._positions = own if self._positions is None else self._positions + own
-        total = summed(total, groups) / self.scale
+        if groups:
+            total = summed(total.to(torch.float32 if total.device.type == "mps" else torch.float64), groups)
         for entry in entries:
-            written[entry] = written[entry] + total.to(written[entry].device) if entry in written else total
+            written[entry].append(total)
 
     @property
     def by_position(self) -> Tensor | None:
@@ -120,19 +124,13 @@ class AccountBook:
     def entries(self, item: int | None = None) -> dict[Entry, float]:
         """Relevance of one batch item, or of the whole batch, by place and account."""
         totals: dict[Entry, float] = defaultdict(float)
-        for entry, values in self._read(self._per_item).items():
+        for entry, parts in self._per_item.items():
+            values = _summed_up(parts) / self.scale
             totals[entry] += float(values.sum() if item is None else values[item])
         if item is None or self.items == 1:
-            for entry, value in self._read(self._shared).items():
-                totals[entry] += float(value)
+            for entry, parts in self._shared.items():
+                totals[entry] += float(_summed_up(parts)) / self.scale
         return dict(totals)
-
-    @staticmethod
-    def _read(written: dict[Entry, Tensor]) -> dict[Entry, Tensor]:
-        """The entries, on the CPU from now on: an accelerator is waited for once, and not for each item."""
-        for entry, values in written.items():
-            written[entry] = values.cpu()
-        return written
 
     def accounts(self, item: int | None = None) -> dict[str, float]:
         """Account -> absorbed relevance of one batch item, or of the whole batch."""
@@ -158,3 +156,19 @@ class AccountBook:
         for (place, account), value in self.entries(item).items():
             totals[place][account.partition(".")[0]] += value
         return {place: dict(totals[place]) for place in sorted(totals)}
+
+
+def _summed_up(parts: list[Tensor]) -> Tensor:
+    """The sum of all parts in float64, on the CPU, of which it is the only part from now on.
+
+    torch sums in a tree, so nothing is lost where one operation's relevance is summed in float32; here it would be. An
+    accelerator is waited for once.
+    """
+    if len(parts) == 1 and parts[0].device.type == "cpu":
+        return parts[0].double()
+    devices: dict[torch.device, list[Tensor]] = defaultdict(list)
+    for part in parts:
+        devices[part.device].append(part)
+    sums = [torch.stack(found).cpu().double().sum(0) for found in devices.values()]
+    parts[:] = [torch.stack(sums).sum(0)]
+    return parts[0]

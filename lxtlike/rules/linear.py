@@ -116,7 +116,12 @@ def absorb_addend(call: Call, output: Tensor) -> None:
     if constant.dim() <= 1:
         constant = constant.clone()  # FSDP empties weights behind a layer, and fills them only after our hooks
         channel = call.operation.channel
-        call.book.absorb(f"biases.{kind}", output, lambda c: wide(c).movedim(channel, -1) @ constant.to(wide(c).dtype))
+
+        def measure(c: Tensor) -> Tensor:
+            c = wide(c if channel == -1 else c.movedim(channel, -1))
+            return c @ constant.to(c.dtype)
+
+        call.book.absorb(f"biases.{kind}", output, measure)
     else:
         shape = output.shape
         call.book.absorb(_account(call, kind, addend), output, lambda c: _product(constant.broadcast_to(shape), c))
