@@ -15,6 +15,7 @@ from lxtlike.composites import Composite, bound
 from lxtlike.rules import RuleFunction
 from lxtlike.rules.call import Call
 from lxtlike.rules.first import read_from
+from lxtlike.rules.linear import structure
 
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class AssignedRules:
 
     Attributes:
         merges: whether a batch norm may be merged in the layer before it.
+        untouched: families whose operations keep their plain gradient everywhere and absorb nothing.
     """
 
     def __init__(self, model: nn.Module, composite: Composite, running: Callable[[], nn.Module | None]) -> None:
@@ -46,6 +48,11 @@ class AssignedRules:
             for family, rule in assignment.rules.items():
                 found = (assignment, Chosen(bound(family, rule), str(rule)))
                 self._layers.setdefault(family, []).append(found)
+        self.untouched = tuple(
+            family
+            for family, chosen in self._table.items()
+            if chosen.function is structure and family not in self._layers
+        )
         self._names = {id(module): name for name, module in model.named_modules()} if composite.layers else {}
         self._depths = depths(model) if composite.layers else {}
         for assignment in composite.layers:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lxtlike.composites import Composite
 from lxtlike.propagation.mode import RuleMode
+from lxtlike.propagation.walk import modules
 from lxtlike.rules import Operation
 from lxtlike.rules.call import Call
 from lxtlike.rules.nonlinear import gelu_ratio, tanh_gelu_ratio
@@ -45,7 +46,7 @@ _BIAS = "lxtlike.bias"
 
 def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, ModuleRule]]:
     """The atoms of a model, each with what runs in place of its forward."""
-    for module in model.modules():
+    for module in modules(model):
         own = next((family for cls, family in composite.atoms.items() if _is_a(module, cls)), None)
         if own is not None:
             yield module, _rule(module, own, None)
@@ -65,10 +66,11 @@ def _rule(module: nn.Module, family: str, ratio: Callable[[Call], Tensor] | None
     def run(mode: RuleMode, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         def whole(*args: Any, **kwargs: Any) -> Any:
             del kwargs[_BIAS]
-            with mode.suspended():
-                return forward(*args, **kwargs)
+            return forward(*args, **kwargs)
 
-        output = mode.apply(mode.call(whole, args, {**kwargs, _BIAS: getattr(module, "bias", None)}, operation), "atom")
+        call = mode.call(whole, args, {**kwargs, _BIAS: getattr(module, "bias", None)}, operation)
+        with mode.suspended():  # what the module does inside, and what its rule does, are no operations of the model
+            output = mode.apply(call, "atom")
         mode.audit.cover((args, kwargs), output)
         return output
 

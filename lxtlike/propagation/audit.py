@@ -149,6 +149,11 @@ class Audit:
             for module, operations in (self._trace or {}).items()
         }
 
+    @property
+    def traces(self) -> bool:
+        """Whether it is recorded which rule every operation got."""
+        return self._trace is not None
+
     def note(self, operation: str, rule: str) -> None:
         """Remember which rule an operation got, when tracing."""
         if self._trace is not None:

@@ -39,6 +39,7 @@ class RuleMode(TorchFunctionMode):
     Tracked means: carries gradient while all parameters are frozen, so it comes from the explained input.
 
     Attributes:
+        untouched: families whose operations run as they are, and nobody asks what they did.
         resting: whether operations pass untouched (`suspended`).
     """
 
@@ -55,6 +56,7 @@ class RuleMode(TorchFunctionMode):
         super().__init__()
         self.rules = AssignedRules(model, composite, audit.running)
         self.plain = not (composite.rules or composite.layers)
+        self.untouched = () if audit.traces else self.rules.untouched
         self.own = {function: Operation(_name(function), family) for function, family in composite.operations.items()}
         self.audit = audit
         self.fast = fast
@@ -107,6 +109,8 @@ class RuleMode(TorchFunctionMode):
                 return COMPOUNDS[func](*args, **kwargs)
         if operation is None:
             result = self._unknown(func, args, kwargs)
+        elif operation.family in self.untouched and operation.outplace is None and not self._cutting:
+            result = func(*args, **kwargs)
         else:
             call = self.call(func, args, kwargs, operation)
             result = self.apply(call)

@@ -22,7 +22,7 @@ def identity(call: Call) -> Any:
     x = call.tracked()[0]
     value = call.quietly()
     with torch.no_grad():
-        ratio = call.operation.ratio(call) if call.operation.ratio else quotient(call, x)
+        ratio = call.operation.ratio(call) if call.operation.ratio else quotient(call, x, value)
         ratio = ratio.to(value.dtype)
     output = substitute(value, x, ratio)
     call.activated[output] = Activated(x, ratio, x._version, output._version)
@@ -34,10 +34,11 @@ def constant(call: Call) -> Any:
     return call.quietly()
 
 
-def quotient(call: Call, x: Tensor) -> Tensor:
-    """``f(x) / x`` in float32 or wider, with its limit f'(0) at 0 (0 where the limit is infinite)."""
-    x = wide(x.detach())
-    value: Tensor = call.transform(lambda t: x if t.requires_grad else t).run()
+def quotient(call: Call, x: Tensor, value: Tensor) -> Tensor:
+    """``f(x) / x`` in float32 or wider, with its limit f'(0) at 0 (0 where the limit is infinite); `value` is f(x)."""
+    narrow, x = x.dtype, wide(x.detach())
+    if x.dtype != narrow:
+        value = call.transform(lambda t: x if t.requires_grad else t).run()
     near = x == 0
     if not bool(near.any()):
         return torch.div(value, x)
