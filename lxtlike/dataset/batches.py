@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from lxtlike.reader import Question
 
+PADDING = 16
+"""One token in so many of the budget may be padding: more of it costs about as much as another batch."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -37,14 +40,16 @@ def batches(items: Sequence[Item], most: int, tokens: int, *, mixed: bool) -> li
         mixed: whether texts of different lengths may share one.
     """
     found: list[list[Item]] = []
-    open_ = False  # whether the last batch may grow
+    open_, padding = False, 0  # whether the last batch may grow, and the padding in it
     for item in sorted(items, key=lambda item: (item.length, item.number)):
         together = item.question is not None and item.question.together
         last = found[-1] if found else []
         fits = len(last) < most and (len(last) + 1) * item.length <= tokens
-        if together and open_ and fits and (mixed or last[0].length == item.length):
+        padding += len(last) * (item.length - last[-1].length) if last else 0
+        if together and open_ and fits and padding <= (tokens // PADDING if mixed else 0):
             last.append(item)
         else:
             found.append([item])
+            padding = 0
         open_ = together
     return found

@@ -215,16 +215,18 @@ def _prepared(explainer: Explainer, rows: Sequence[tuple[int, Row]], asking: Ask
 def _explained(
     explainer: Explainer, items: Sequence[Item], asking: Asking, method: Method, done: Callable[[int], bool]
 ) -> Iterator[list[ExplainedRow]]:
-    """The batches of one window, explained, but those that are done; the first also compares the patched with the plain model."""
+    """The batches of one window, explained, but those that are done; the least also compares the patched with the plain model."""
     failed = [ExplainedRow(item.number, item.id, error=item.error) for item in items if item.question is None]
     if not all(done(row.number) for row in failed):
         yield failed
     composite = method.composite if isinstance(method, Lrp) else explainer.composite
     fine = [item for item in items if item.question is not None]
     mixed = asking.batch_size == 1 or not _padding_matters(explainer, fine, asking.position)
-    for number, batch in enumerate(batches(fine, asking.batch_size, asking.batch_tokens, mixed=mixed)):
+    found = batches(fine, asking.batch_size, asking.batch_tokens, mixed=mixed)
+    least = min(found, key=lambda batch: len(batch) * batch[-1].length, default=None)
+    for batch in found:
         if not all(done(item.number) for item in batch):
-            yield _attributed(explainer.under(composite, compared=number > 0), batch, asking, method)
+            yield _attributed(explainer.under(composite, compared=batch is not least), batch, asking, method)
 
 
 def _padding_matters(explainer: Explainer, items: Sequence[Item], position: int | None) -> bool:
