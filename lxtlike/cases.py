@@ -98,7 +98,7 @@ class Case:
         with _asked(setting):
             row = reading.rows(setting.model(**inputs), places, [encoded])[0]
         chosen = resolve(target, row, choices := reading.choices(encoded))
-        stated = reading.target(chosen, encoded, places[0], float(chosen.value(row)))
+        stated = reading.target(chosen, encoded, choices, places[0], float(chosen.value(row)))
         own = None if isinstance(reading, NextToken) else places[0]
         return cls(
             setting,

@@ -62,7 +62,7 @@ def explained_choices(
     for encoded in batch:
         check_length(encoded, setting.model, setting.tokenizer)
     places = [reading.place(encoded, target.position) for encoded, target in zip(batch, targets, strict=True)]
-    choices = [reading.choices(encoded) for encoded in batch]
+    choices = reading.choices(batch[0])  # the same for all: texts with choices of their own come alone
     chosen: list[Chosen] = []
 
     def read(outputs: Any) -> Tensor:
@@ -70,7 +70,7 @@ def explained_choices(
 
     def scalar(rows: Tensor, book: Book) -> Tensor:
         if not chosen:  # settled at the text, also for points on the way to it
-            chosen.extend(map(resolve, targets, rows.detach(), choices))
+            chosen.extend(resolve(target, row, choices) for target, row in zip(targets, rows.detach(), strict=True))
         return values(rows, chosen, book)
 
     inputs = model_inputs(batch, setting.model, setting.tokenizer, reading.kept(places))
@@ -86,9 +86,10 @@ def explained_choices(
                 summary(explained),
                 explained.of(item, encoded),
                 explained.ledgers[item],
-                prediction=prediction(explained.rows[item], choices[item]),
+                prediction=prediction(explained.rows[item], choices),
                 target=replace(
-                    reading.target(chosen[item], encoded, places[item], value), **readout.stated(explained, item)
+                    reading.target(chosen[item], encoded, choices, places[item], value),
+                    **readout.stated(explained, item),
                 ),
                 layers=None if explained.layers is None else explained.layers[item, :, :length],
                 heads=None if explained.heads is None else explained.heads[item],

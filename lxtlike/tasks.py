@@ -74,9 +74,8 @@ class Reading:
         logits: Tensor = outputs.logits
         return logits
 
-    def target(self, chosen: Chosen, encoded: Encoded, place: Place, value: float) -> ResolvedTarget:
+    def target(self, chosen: Chosen, encoded: Encoded, choices: Choices, place: Place, value: float) -> ResolvedTarget:
         """What was explained, as results state it."""
-        choices = self.choices(encoded)
         return ResolvedTarget(
             id=chosen.id,
             token=choices.name(chosen.id),
@@ -133,11 +132,11 @@ class Answer(Reading):
         scores: Tensor = outputs.start_logits[:, firsts] + outputs.end_logits[:, lasts]
         return scores
 
-    def target(self, chosen: Chosen, encoded: Encoded, place: Place, value: float) -> ResolvedTarget:
+    def target(self, chosen: Chosen, encoded: Encoded, choices: Choices, place: Place, value: float) -> ResolvedTarget:
         first, last = self.choices(encoded).places[chosen.id]
         answer = encoded.tokens[first : last + 1]
         return replace(
-            super().target(chosen, encoded, place, value),
+            super().target(chosen, encoded, choices, place, value),
             ids=tuple(token.id for token in answer),
             positions=tuple(token.index for token in answer),
         )
