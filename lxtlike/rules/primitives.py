@@ -1,7 +1,8 @@
 """The three primitives that touch autograd, and the book in which absorbed relevance is written.
 
-Every rule is made of `scale`, `substitute` and `torch.Tensor.detach`; nothing else in the package writes a backward pass
-of its own, except the closed forms of norms (`norm.py`) and gated products (`product.py`).
+Every rule is made of `scale`, `substitute` and `torch.Tensor.detach`. A backward pass of its own has besides only what keeps or
+computes less so: norms (`norm`), gated products (`product`), rows of a vocabulary (`rows`), attention (`blocks`, `weighed`); and
+what is no multiple of a coefficient (`first`, `radial`).
 """
 
 from __future__ import annotations
