@@ -19,6 +19,8 @@ from lxtlike.propagation.recompute import marked
 
 WHOLE = {"bloom", "falcon-alibi", "distilbert", "deberta-v2", "modernbert", "t5", "t5-gated"}
 """Families whose last layer takes no cache, or a bias of positions that only the model can cut."""
+if any(t.dim() == 4 for t in build("gpt2").buffers()):  # older ones hold a mask of their own (transformers 5.0)
+    WHOLE |= {"gpt2"}
 LENGTHS = [9, 12]
 QUERIES = [0, 8, 11]
 """The first token, which encoders read, and the last one of each text."""
