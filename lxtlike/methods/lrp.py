@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from lxtlike.errors import InputError
 from lxtlike.ledger import Ledger
 from lxtlike.methods.leaves import TokenPlaces, embedding_leaves
 from lxtlike.methods.passes import Progress, Scalar, backward_passes, check
-from lxtlike.methods.queries import queried
+from lxtlike.methods.queries import OtherQueries, queried
 from lxtlike.methods.reference import Point
 from lxtlike.methods.views import NO_VIEWS, ViewPlaces, Views, layer_runs
 from lxtlike.propagation import Audit, propagate
@@ -103,16 +104,16 @@ def lrp(
     if compare:
         with owned(model), frozen(model), torch.no_grad():
             plain = read(model(**inputs))
-    with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
+
+    def explained(audit: Audit, asked: Sequence[int] | None) -> list[Explained]:
+        """The forward pass, and a backward pass for each target; OtherQueries if it reads more than the positions asked for."""
         ids, place = inputs["input_ids"], None if at is None else at.place
-        for asked in (None if any(views) else queries, None):
-            with embedding_leaves(model, ids, place) as leaves, layer_runs(model, views) as runs:
-                audit.book.items = len(ids)
-                audit.book.text = ids.shape if positions else None
-                with queried(model, asked) as last:
-                    rows = read(model(**inputs))
-            if last.right(rows, lambda: read(model(**inputs))):
-                break
+        with embedding_leaves(model, ids, place) as leaves, layer_runs(model, views) as runs:
+            audit.book.items = len(ids)
+            audit.book.text = ids.shape if positions else None
+            with queried(model, asked) as last:
+                rows = read(model(**inputs))
+        last.check(rows, lambda: read(model(**inputs)))
         if at is not None and len(leaves) != 1:
             raise InputError(
                 "a reference is for models that look a text up once, and this one has a decoder: leave it out"
@@ -138,7 +139,13 @@ def lrp(
                 relevance = audit.relevance(at.steps[0], backward.coefficients[0]).sum(-1)
             held = _held(model, audit) if positions else None
             found.append(Explained(relevance, values, rows.detach(), ledgers, audit, *viewed, decoder, held))
-    return found
+        return found
+
+    with torch.enable_grad(), propagate(model, composite, strict=strict, checkpointing=checkpointing) as audit:
+        if queries is not None and not any(views):
+            with suppress(OtherQueries):
+                return explained(audit, queries)
+        return explained(audit, None)
 
 
 def _held(model: nn.Module, audit: Audit) -> Tensor:

@@ -40,6 +40,10 @@ A matter of their code: once tells for all. The last queries are what a cache is
 """
 
 
+class OtherQueries(Exception):  # noqa: N818 - no error: how an attempt is left
+    """The target reads other positions than those for which the last layer ran."""
+
+
 class Queried:
     """What became of the last layer in a `queried` block.
 
@@ -56,14 +60,14 @@ class Queried:
         self.positions = positions
         self.last = self.narrowed = self.again = False
 
-    def right(self, rows: Tensor, plain: Callable[[], Tensor]) -> bool:
-        """Whether the rows of logits that came out are the model's own.
+    def check(self, rows: Tensor, plain: Callable[[], Tensor]) -> None:
+        """Raise OtherQueries unless the rows of logits that came out are the model's own.
 
         Args:
-            plain: gives them of a forward pass of the whole model; asked once for each layer.
+            plain: the model's forward and what is read of it, to be compared with a layer that was not tried before.
         """
         if self.layer is None or not self.narrowed:
-            return True
+            return
         known = _right.setdefault(self.layer, {})
         if self.again or self.last not in known:
             with torch.no_grad():
@@ -71,7 +75,16 @@ class Queried:
             difference = (whole - wide(rows)).abs().max()
             rounding = torch.finfo(rows.dtype).eps ** 0.5 * whole.abs().max()
             known[self.last] = not self.again and bool(difference <= rounding)
-        return known[self.last]
+        if not known[self.last]:
+            raise OtherQueries
+
+    def _arrives(self, coefficient: Tensor) -> None:
+        """Raise OtherQueries when the target reads positions of the last layer's output for which it did not run.
+
+        What is right of one text need not be of the next: which position a model reads may depend on the text.
+        """
+        if bool(coefficient.index_fill(1, self._index(coefficient), 0).any()):
+            raise OtherQueries
 
     def run(self, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The layer's forward; zeros come out at the positions that are not wanted."""
@@ -100,7 +113,10 @@ class Queried:
             return output
         with torch._C.DisableTorchFunction():  # no operation of the model: zeros absorb nothing
             whole = output.new_zeros(len(output), hidden.shape[1], output.shape[2])
-            return whole.index_copy(1, self._index(output), output)
+            whole = whole.index_copy(1, self._index(output), output)
+            if whole.requires_grad:
+                whole.register_hook(self._arrives)  # type: ignore[no-untyped-call]
+            return whole
 
     def _narrow(self, given: dict[str, Any], length: int) -> dict[str, Any] | None:
         """What the layer is given, for the wanted queries only; None if that cannot be told."""
@@ -180,7 +196,7 @@ def queried(model: nn.Module, positions: Sequence[int] | None) -> Iterator[Queri
     """Within the block, the model's last layer runs only for the queries at `positions` where that can be done.
 
     It can be where the layer is one that transformers can call with a cache, and nobody's hooks watch it. Its output
-    elsewhere is zero, so the model's output is right only if it depends on no other position: see `Queried.right`.
+    elsewhere is zero, so the model's output is right only if it depends on no other position: see `Queried.check`.
 
     Args:
         positions: of the tokens whose output is read, in ascending order; None leaves the model as it is.

@@ -31,8 +31,10 @@ def texts() -> Tensor:
     return torch.randint(3, VOCABULARY, (2, max(LENGTHS)), generator=torch.Generator().manual_seed(2))
 
 
-def explain(model: nn.Module, queries: Sequence[int] | None, items: slice = slice(0, 2), **options: Any) -> Explained:
-    """Two texts of different lengths, or one of them, explained at their last tokens."""
+def explain(
+    model: nn.Module, queries: Sequence[int] | None, items: slice = slice(0, 2), back: int = 1, **options: Any
+) -> Explained:
+    """Two texts of different lengths, or one of them, explained at their last tokens, or so many from the end."""
     ids, lengths = texts()[items], torch.tensor(LENGTHS)[items]
     inputs = {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long()}
     if getattr(model.config, "is_encoder_decoder", False):
@@ -40,7 +42,7 @@ def explain(model: nn.Module, queries: Sequence[int] | None, items: slice = slic
 
     def read(outputs: Any) -> Tensor:
         logits: Tensor = outputs.logits
-        return logits[torch.arange(len(ids)), lengths - 1] if logits.dim() == 3 else logits
+        return logits[torch.arange(len(ids)), lengths - back] if logits.dim() == 3 else logits
 
     with Float64Casts():
         (found,) = lrp(
@@ -201,3 +203,17 @@ def test_with_layers_computed_again(checkpointing: bool, narrow: list[int]) -> N
     few = explain(model, [8, 11], checkpointing=checkpointing)
     assert narrow == [2]
     torch.testing.assert_close(few.relevance, whole.relevance, rtol=1e-9, atol=1e-12)
+
+
+def test_a_target_that_reads_other_positions_is_found_out_in_its_backward_pass(narrow: list[int]) -> None:
+    model = build("llama", "sdpa", torch.float64)
+    explain(model, QUERIES)  # from now on the layer is known to be right
+    narrow.clear()
+    other = explain(model, QUERIES, back=3)
+    assert narrow == [len(QUERIES)]
+    whole = explain(model, None, back=3)
+    torch.testing.assert_close(other.relevance, whole.relevance, rtol=0, atol=1e-12)
+    torch.testing.assert_close(other.values, whole.values, rtol=0, atol=1e-12)
+    assert other.ledgers[0].tokens == pytest.approx(whole.ledgers[0].tokens, abs=1e-12)
+    explain(model, QUERIES)
+    assert narrow == [len(QUERIES)] * 2  # that was a matter of the target, not of the layer
