@@ -82,19 +82,19 @@ def command(
     from lxtlike.quality import check_method
 
     asking = Asking(
-        options.text_or_id("--target", target, target_id),
-        options.text_or_id("--contrast", contrast, contrast_id),
-        objective,
-        method or quality,
-        by,
-        position,
-        chat,
-        layers,
-        heads,
-        positions,
-        batch_size,
-        batch_tokens,
-        strict,
+        target=options.text_or_id("--target", target, target_id),
+        contrast=options.text_or_id("--contrast", contrast, contrast_id),
+        objective=objective,
+        method=method or quality,
+        by=by,
+        position=position,
+        chat=chat,
+        layers=layers,
+        heads=heads,
+        positions=positions,
+        batch_size=batch_size,
+        batch_tokens=batch_tokens,
+        strict=strict,
     )
     check_method(method or quality)
     columns = Columns(text_column, target_column, contrast_column, completion_column, context_column)

@@ -127,19 +127,19 @@ def explain_rows(
         AuditError: under `strict`.
     """
     asking = Asking(
-        target,
-        contrast,
-        objective,
-        method,
-        by,
-        position,
-        chat,
-        layers,
-        heads,
-        positions,
-        batch_size,
-        batch_tokens,
-        strict,
+        target=target,
+        contrast=contrast,
+        objective=objective,
+        method=method,
+        by=by,
+        position=position,
+        chat=chat,
+        layers=layers,
+        heads=heads,
+        positions=positions,
+        batch_size=batch_size,
+        batch_tokens=batch_tokens,
+        strict=strict,
     )
     return in_order(explainer, given(rows, chat=chat is not False), asking)
 

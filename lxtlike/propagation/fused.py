@@ -34,7 +34,7 @@ def find(model: nn.Module, composite: Composite) -> Iterator[tuple[nn.Module, Mo
     if any("norm" in assignment.rules for assignment in composite.layers):
         return
     for module in modules(model):
-        if list(module._parameters) != ["weight"] or isinstance(module, nn.RMSNorm) or _epsilon(module) is None:
+        if isinstance(module, nn.RMSNorm) or _epsilon(module) is None:
             continue  # torch's own is one operation already
         if offloaded(module):
             continue  # its weight is not there to be probed
@@ -69,7 +69,7 @@ def _weight(module: nn.Module, offset: float) -> Tensor:
 
 
 def _epsilon(module: nn.Module) -> float | None:
-    found = (getattr(module, name, None) for name in ("variance_epsilon", "eps"))
+    found = (vars(module).get(name) for name in ("variance_epsilon", "eps"))
     return next((epsilon for epsilon in found if isinstance(epsilon, float)), None)
 
 

@@ -1,7 +1,6 @@
 """All modules of a model, and their weights.
 
-torch's own walks have a generator for each level of nesting and take three times as long; a patched run needs a dozen of them,
-which counts on short texts.
+torch's own walks have a generator for each level of nesting; a patched run needs a dozen of them, which counts on short texts.
 """
 
 from __future__ import annotations
